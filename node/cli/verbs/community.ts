@@ -1,0 +1,127 @@
+import { readFile } from 'node:fs/promises';
+import type { Command } from 'commander';
+import { DEFAULT_POLICY } from '../../../src/kinship/index.ts';
+import { createCommunity, DEFAULT_BUDGET } from '../../community/create.ts';
+import { NodeError } from '../../errors.ts';
+import type { CommonOptions, Register } from '../context.ts';
+import { EXIT } from '../exit-codes.ts';
+import { parseCount, parseNumber } from '../parse.ts';
+
+interface CreateVerbOptions extends CommonOptions {
+  readonly base: string;
+  readonly name: string;
+  readonly out: string;
+  readonly open?: boolean;
+  readonly linear?: string;
+  readonly variant: string;
+  readonly alpha: number;
+  readonly scale: number;
+  readonly duplicate?: number;
+  readonly opposite?: number;
+  readonly kinshipMin?: number;
+  readonly kinshipMax?: number;
+  readonly normMin?: number;
+  readonly normMax?: number;
+  readonly minReference?: number;
+  readonly maxPayload?: number;
+  readonly maxDensity?: number;
+  readonly budgetUpdates: number;
+  readonly budgetBytes: number;
+}
+
+export function communityVerbs(program: Command, register: Register): void {
+  const community = program.command('community').description('make a community');
+  const create = community
+    .command('create')
+    .description('make an owner key and a charter with the creator as its only member')
+    .requiredOption('--base <path>', 'the base checkpoint: safetensors file or Hugging Face directory')
+    .requiredOption('--name <name>', 'what the community is called')
+    .requiredOption('--out <charter>', 'file to write the charter to')
+    .option('--open', 'let anybody contribute (anybody can then publish updates: read the security notes first)')
+    .option('--linear <file>', 'file with the names of the linear tensors, one a line or as a JSON list')
+    .option('--variant <variant>', 'OPCM variant: ref or lite', 'ref')
+    .option('--alpha <share>', 'share of the nuclear norm that the projection protects', parseNumber, 0.5)
+    .option('--scale <factor>', 'factor on the merged task vector', parseNumber, 1)
+    .option('--duplicate <cosine>', 'decline above this cosine to one accepted update', parseNumber)
+    .option('--opposite <cosine>', 'decline below this cosine to one accepted update', parseNumber)
+    .option('--kinship-min <cosine>', 'lowest mean cosine to the accepted updates', parseNumber)
+    .option('--kinship-max <cosine>', 'highest mean cosine to the accepted updates', parseNumber)
+    .option('--norm-min <ratio>', 'smallest norm relative to the median of the accepted', parseNumber)
+    .option('--norm-max <ratio>', 'largest norm relative to the median of the accepted', parseNumber)
+    .option('--min-reference <n>', 'accepted updates from which on the relative gates apply', parseCount)
+    .option('--max-payload <bytes>', 'largest payload', parseCount)
+    .option('--max-density <share>', 'largest share of non-zero entries', parseNumber)
+    .option('--budget-updates <n>', 'updates that one author may publish', parseCount, DEFAULT_BUDGET.updates)
+    .option('--budget-bytes <bytes>', 'payload bytes that one author may publish', parseCount, DEFAULT_BUDGET.bytes);
+  register<CreateVerbOptions>(create, async (context, _args, options) => {
+    if (options.variant !== 'ref' && options.variant !== 'lite') {
+      throw new NodeError('USAGE', `--variant is ref or lite, not ${options.variant}`);
+    }
+    if (options.open === true) {
+      context.output.note(
+        'warning: an open community takes updates from anybody; kinship is no defence against backdoors',
+      );
+    }
+    const { id, charter, out } = await createCommunity(
+      {
+        base: options.base,
+        name: options.name,
+        out: options.out,
+        open: options.open === true,
+        linear: options.linear === undefined ? undefined : parseNames(await readFile(options.linear, 'utf8')),
+        merge: { method: 'opcm', variant: options.variant, alpha: options.alpha, scale: options.scale },
+        limits: limitsFrom(options),
+        budgets: { updates: options.budgetUpdates, bytes: options.budgetBytes },
+      },
+      { home: context.home },
+      { signal: context.signal, onProgress: context.output.progress },
+    );
+    const linear = charter.base.tensors.filter((tensor) => tensor.linear).map((tensor) => tensor.name);
+    const document = {
+      community: id.toString(),
+      charter: out,
+      name: charter.name,
+      membership: charter.membership === 'open' ? 'open' : 'members',
+      linear,
+      admission: charter.admission,
+      merge: charter.merge,
+      ownerKey: context.home.ownerKey,
+    };
+    context.output.result(document, () =>
+      [
+        `community ${id}`,
+        `charter ${out}: ${charter.base.tensors.length} tensors, ${linear.length} of them linear`,
+        `owner key ${context.home.ownerKey}: keep a copy, it cannot be replaced`,
+        `next: kinmerge join ${out} --base ${options.base}`,
+      ].join('\n'),
+    );
+    return EXIT.done;
+  });
+}
+
+function limitsFrom(options: CreateVerbOptions) {
+  const pair = (low: number | undefined, high: number | undefined, fallback: readonly [number, number]) =>
+    low === undefined && high === undefined ? undefined : ([low ?? fallback[0], high ?? fallback[1]] as const);
+  const limits = {
+    duplicate: options.duplicate,
+    opposite: options.opposite,
+    kinship: pair(options.kinshipMin, options.kinshipMax, DEFAULT_POLICY.kinship),
+    normRatio: pair(options.normMin, options.normMax, DEFAULT_POLICY.normRatio),
+    minReference: options.minReference,
+    maxPayloadBytes: options.maxPayload,
+    maxDensity: options.maxDensity,
+  };
+  return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined));
+}
+
+/** Names from a JSON list, or one a line. */
+function parseNames(text: string): string[] {
+  if (!text.trimStart().startsWith('['))
+    return text
+      .split('\n')
+      .map((line) => line.trim())
+      .filter((line) => line !== '');
+  const value: unknown = JSON.parse(text);
+  if (Array.isArray(value) && value.every((name) => typeof name === 'string')) return value;
+  throw new NodeError('USAGE', '--linear wants a JSON list of names, or one name a line');
+}

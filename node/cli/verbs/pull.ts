@@ -1,0 +1,75 @@
+import { resolve } from 'node:path';
+import { multiaddr } from '@multiformats/multiaddr';
+import type { Command } from 'commander';
+import { parseJoinLine } from '../../../protocols/index.ts';
+import { parseId } from '../../../src/log/index.ts';
+import { type Pulled, pullFromPeer } from '../../checkpoint/pull.ts';
+import { joinCommunity } from '../../community/join.ts';
+import { exists } from '../../files.ts';
+import { readConfig } from '../../home/config.ts';
+import { homeOwner } from '../../home/lock.ts';
+import { createLogger } from '../../logger.ts';
+import { openHome } from '../../service/open-home.ts';
+import type { CliContext, CommonOptions, Register } from '../context.ts';
+import { EXIT } from '../exit-codes.ts';
+import { formatBytes } from '../output.ts';
+import { withService } from '../with-service.ts';
+
+interface PullVerbOptions extends CommonOptions {
+  readonly community?: string;
+  readonly out: string;
+  readonly recipe?: string;
+}
+
+export function pullVerb(program: Command, register: Register): void {
+  const command = program
+    .command('pull')
+    .description('write the merged checkpoint as a Hugging Face directory')
+    .requiredOption('--out <dir>', 'directory to make')
+    .option('--community <join line>', 'pull from this node; without it, from the own daemon or log')
+    .option('--recipe <id>', 'fail unless this is the recipe')
+    .option('--tail', 'include updates that no seal covers (so far nothing is sealed, so they always are)');
+  register<PullVerbOptions>(command, async (context, _args, options) => {
+    const pulled = await pull(context, options);
+    context.output.result({ ...pulled, provisional: true }, () =>
+      [
+        `${pulled.out}${pulled.bytes > 0 ? `  ${formatBytes(pulled.bytes)}` : ''}`,
+        `recipe ${pulled.recipe}: ${pulled.updates} updates, provisional`,
+        `check it: kinmerge verify ${pulled.out} --base BASE`,
+      ].join('\n'),
+    );
+    return EXIT.done;
+  });
+}
+
+async function pull(context: CliContext, options: PullVerbOptions): Promise<Pulled> {
+  const { home, signal, output } = context;
+  const request = { out: resolve(options.out), recipe: options.recipe };
+  const run = { signal, onProgress: output.progress };
+  if ((await homeOwner(home.lock)) !== undefined) {
+    return withService(context, (service) => service.pull(request, run));
+  }
+  const line = options.community;
+  if (line !== undefined && !(await exists(home.config))) {
+    await joinCommunity({ target: line, base: null, peers: [], listen: [] }, { home, signal }, run);
+  }
+  const { base, bootstrap, community } = await readConfig(home.config);
+  const [remembered] = bootstrap;
+  const from =
+    line !== undefined
+      ? parseJoinLine(line)
+      : base === null && remembered !== undefined
+        ? { address: multiaddr(remembered), community: parseId(community) }
+        : undefined;
+  const logger = createLogger({ level: 'warn' });
+  const opened = await openHome(
+    { home, command: 'kinmerge pull', device: 'auto', fold: from === undefined },
+    { logger },
+  );
+  try {
+    if (from === undefined) return await opened.service.pull(request, run);
+    return await pullFromPeer(from, request, { community: opened.service.community, signal, logger }, run);
+  } finally {
+    await opened.close();
+  }
+}

@@ -1,0 +1,63 @@
+import type { Command } from 'commander';
+import { type Verification, verifyCheckpoint } from '../../checkpoint/verify.ts';
+import { NodeError } from '../../errors.ts';
+import { createLogger } from '../../logger.ts';
+import type { CommonOptions, Register } from '../context.ts';
+import { EXIT } from '../exit-codes.ts';
+import { parseCount } from '../parse.ts';
+
+/** Tensors that fail, named in the text form; the rest are counted. */
+const MAX_NAMED_TENSORS = 10;
+
+interface VerifyVerbOptions extends CommonOptions {
+  readonly base: string;
+  readonly tensors?: number;
+  readonly exact?: boolean;
+}
+
+export function verifyVerb(program: Command, register: Register): void {
+  const command = program
+    .command('verify')
+    .argument('<dir>', 'a pulled checkpoint')
+    .description('recompute a checkpoint from its recipe, decisions included, and compare')
+    .requiredOption('--base <path>', 'the base checkpoint')
+    .option('--tensors <n>', 'compare only this many tensors, drawn at random', parseCount)
+    .option('--exact', 'want identical bytes (same kind of machine and backend)');
+  register<VerifyVerbOptions>(command, async (context, [directory = ''], options) => {
+    const verification = await verifyCheckpoint(
+      {
+        directory,
+        base: options.base,
+        tensors: options.tensors,
+        exact: options.exact === true,
+        device: 'auto',
+      },
+      { home: context.home, logger: createLogger({ level: 'warn' }) },
+      { signal: context.signal, onProgress: context.output.progress },
+    );
+    const { report, recipe, updates } = verification;
+    if (report.verdict === 'pass') {
+      context.output.result({ recipe, updates, ...report }, () => renderPass(verification));
+      return EXIT.done;
+    }
+    const failed = report.tensors.filter((tensor) => tensor.verdict === 'fail');
+    const named = failed.slice(0, MAX_NAMED_TENSORS).map(({ name, faults }) => `${name} (${faults.join(', ')})`);
+    throw new NodeError(
+      'VERIFY_FAILED',
+      `this checkpoint is not what recipe ${recipe} makes: ${failed.length} of ${report.checked} tensors differ: ` +
+        `${named.join('; ')}${failed.length > named.length ? '; …' : ''}. Do not use it; pull from another node.`,
+      { recipe, updates, ...report },
+    );
+  });
+}
+
+function renderPass({ recipe, updates, report }: Verification): string {
+  const implied = report.impliedLambda;
+  return [
+    `verified: recipe ${recipe}, ${updates} updates, ${report.checked} of ${report.total} tensors`,
+    `lambda ${report.lambda.toPrecision(8)}${implied === null ? '' : ` (implied ${implied.min.toPrecision(8)} … ${implied.max.toPrecision(8)})`}`,
+    report.exact
+      ? 'every compared byte is the same'
+      : 'each tensor is within 1e-3 of what the recipe makes: backends differ by less, but a tamperer has that room too; --exact leaves none',
+  ].join('\n');
+}

@@ -1,0 +1,58 @@
+import { resolve } from 'node:path';
+import type { CID } from 'multiformats/cid';
+import { writeFileDurably } from '../../src/durable.ts';
+import type { AdmissionPolicy } from '../../src/kinship/index.ts';
+import { policyForBase } from '../../src/kinship/index.ts';
+import type { Charter, MergeRule } from '../../src/log/index.ts';
+import { charterId, createCharter, encodeCharter } from '../../src/log/index.ts';
+import type { RunOptions } from '../../src/run-options.ts';
+import { describeBase } from '../base.ts';
+import { NodeError } from '../errors.ts';
+import { exists } from '../files.ts';
+import { loadOrCreateKey } from '../home/keys.ts';
+import type { HomePaths } from '../home/paths.ts';
+
+/** What an author may publish unless the charter says otherwise. */
+export const DEFAULT_BUDGET = { updates: 1_000, bytes: 64 * 2 ** 30 } as const;
+
+export interface CreateOptions {
+  readonly base: string;
+  readonly name: string;
+  readonly out: string;
+  /** Anybody may contribute. Otherwise the creator is the only member. */
+  readonly open: boolean;
+  /** Names of the linear tensors; the default rule when left out. */
+  readonly linear?: readonly string[] | undefined;
+  readonly merge: MergeRule;
+  readonly limits: Partial<AdmissionPolicy>;
+  readonly budgets: { readonly updates: number; readonly bytes: number };
+}
+
+/**
+ * Makes a community: an owner key, the creator's author key, and the charter.
+ *
+ * @throws NodeError `OUT_EXISTS`; errors of the base, the policy and the charter
+ */
+export async function createCommunity(
+  options: CreateOptions,
+  components: { home: HomePaths },
+  run: RunOptions = {},
+): Promise<{ id: CID; charter: Charter; bytes: Uint8Array; out: string }> {
+  const out = resolve(options.out);
+  if (await exists(out)) throw new NodeError('OUT_EXISTS', `${out} exists: choose another --out`, { path: out });
+  const base = await describeBase(options.base, options.linear, run);
+  const owner = await loadOrCreateKey(components.home.ownerKey);
+  const author = await loadOrCreateKey(components.home.authorKey);
+  const charter = createCharter({
+    name: options.name,
+    owner: owner.publicKey,
+    membership: options.open ? 'open' : [author.publicKey],
+    budgets: options.budgets,
+    admission: policyForBase(base.floats, options.limits),
+    merge: options.merge,
+    base: { sumSquares: base.sumSquares, tensors: base.tensors, sideFiles: base.sideFiles },
+  });
+  const bytes = encodeCharter(charter);
+  await writeFileDurably(out, bytes);
+  return { id: charterId(bytes), charter, bytes, out };
+}

@@ -1,0 +1,114 @@
+import { mkdir, readFile } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+import { resolve } from 'node:path';
+import type { CID } from 'multiformats/cid';
+import { parseJoinLine, parsePeerAddress } from '../../protocols/index.ts';
+import { writeFileDurably } from '../../src/durable.ts';
+import type { Charter, SigningKey } from '../../src/log/index.ts';
+import { charterId, decodeCharter } from '../../src/log/index.ts';
+import type { RunOptions } from '../../src/run-options.ts';
+import { checkBase } from '../base.ts';
+import { NodeError } from '../errors.ts';
+import type { HomeConfig } from '../home/config.ts';
+import { readConfig, writeConfig } from '../home/config.ts';
+import { loadOrCreateKey } from '../home/keys.ts';
+import type { HomePaths } from '../home/paths.ts';
+import { HOME_LAYOUT_VERSION } from '../home/paths.ts';
+import { fetchCharter } from '../net/visitor.ts';
+
+export interface JoinOptions {
+  /** A join line, or the path of a charter. */
+  readonly target: string;
+  /** The base; null for a home that only pulls. */
+  readonly base: string | null;
+  readonly peers: readonly string[];
+  readonly listen: readonly string[];
+}
+
+export interface Joined {
+  readonly id: CID;
+  readonly charter: Charter;
+  readonly author: SigningKey;
+}
+
+/**
+ * Makes a home part of a community: charter, keys (unless they are there) and configuration. The configuration is
+ * written last, so a home is joined or not. Joining again adds peers and moves the base.
+ *
+ * @throws NodeError `CHARTER_MISMATCH`, `BASE_MISMATCH`, `NETWORK_UNREACHABLE`, `HOME_ALREADY_JOINED`, `USAGE`
+ */
+export async function joinCommunity(
+  options: JoinOptions,
+  components: { home: HomePaths; signal: AbortSignal },
+  run: RunOptions = {},
+): Promise<Joined> {
+  const { home } = components;
+  const { bytes, addresses } = await resolveTarget(options.target, components.signal);
+  const id = charterId(bytes);
+  const charter = decodeCharter(bytes);
+  const before = await existingConfig(home);
+  if (before !== undefined && before.community !== id.toString()) {
+    throw new NodeError(
+      'HOME_ALREADY_JOINED',
+      `${home.root} belongs to community ${before.community}: choose another --home for this one`,
+      { home: home.root, community: before.community },
+    );
+  }
+  if (options.base !== null) await checkBase(charter, options.base, run);
+  await mkdir(home.root, { recursive: true, mode: 0o700 });
+  const author = await loadOrCreateKey(home.authorKey);
+  await loadOrCreateKey(home.nodeKey);
+  await writeFileDurably(home.charter, bytes);
+  const listen = options.listen.length > 0 ? options.listen : before?.listen;
+  await writeConfig(home.config, {
+    layout: HOME_LAYOUT_VERSION,
+    community: id.toString(),
+    base: options.base === null ? (before?.base ?? null) : resolve(options.base),
+    listen: [...(listen ?? [`/ip4/0.0.0.0/tcp/${await freePort()}`])],
+    bootstrap: [...new Set([...(before?.bootstrap ?? []), ...addresses, ...options.peers.map(checkPeer)])],
+  });
+  return { id, charter, author };
+}
+
+async function resolveTarget(target: string, signal: AbortSignal): Promise<{ bytes: Uint8Array; addresses: string[] }> {
+  if (target.startsWith('kinmerge:')) {
+    const line = parseJoinLine(target);
+    return { bytes: await fetchCharter(line, signal), addresses: [line.address.toString()] };
+  }
+  try {
+    return { bytes: await readFile(target), addresses: [] };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    throw new NodeError('USAGE', `${target} is neither a join line (kinmerge:…) nor the path of a charter`, { target });
+  }
+}
+
+async function existingConfig(home: HomePaths): Promise<HomeConfig | undefined> {
+  try {
+    return await readConfig(home.config);
+  } catch (error) {
+    if (error instanceof NodeError && error.code === 'HOME_NOT_JOINED') return undefined;
+    throw error;
+  }
+}
+
+/** A port that is free now, kept from then on: peers find a restarted node where it was. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((done, reject) => {
+    server.once('error', reject);
+    server.listen(0, done);
+  });
+  const { port } = server.address() as AddressInfo;
+  await new Promise((done) => server.close(done));
+  return port;
+}
+
+function checkPeer(text: string): string {
+  const parsed = parsePeerAddress(text);
+  if (parsed === undefined) {
+    throw new NodeError('USAGE', `${text} is not a peer's address: it ends in /tcp/PORT/p2p/ID`, { address: text });
+  }
+  return parsed.address.toString();
+}

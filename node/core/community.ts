@@ -1,0 +1,257 @@
+import { EventEmitter } from 'node:events';
+import { mkdir, rm } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import type { CID } from 'multiformats/cid';
+import type { Device } from '../../src/compute/index.ts';
+import { errorCode } from '../../src/errors.ts';
+import type { Charter, SignedRecord, SigningKey } from '../../src/log/index.ts';
+import { encodeRecipe, MERGE_ALGORITHM } from '../../src/log/index.ts';
+import { siblingModule } from '../../src/worker-url.ts';
+import type { HomePaths } from '../home/paths.ts';
+import type { Logger } from '../logger.ts';
+import type { MergeCalls } from '../work/merge-calls.ts';
+import type { PayloadCalls } from '../work/payload-calls.ts';
+import { WorkerThread } from '../work/rpc.ts';
+import { CheckpointShelf } from './checkpoint-shelf.ts';
+import type { FoldedCheckpoint } from './fold-loop.ts';
+import { FoldLoop } from './fold-loop.ts';
+import { Judge } from './judge.ts';
+import { RecordBook } from './record-book.ts';
+import { Serial } from './serial.ts';
+import type { View } from './view.ts';
+import { deriveView } from './view.ts';
+
+/** Wait before a failed admission runs again, in milliseconds: a worker that died is started anew by then. */
+export const ADMISSION_RETRY_MS = 1_000;
+
+/** What a community's node tells its network part and its API. */
+export interface CommunityEvents {
+  held: [records: readonly SignedRecord[]];
+  /** Something is to be fetched from peers. */
+  missing: [];
+  /** Admission has caught up with the log. */
+  view: [view: View];
+  fold: [done: number, total: number];
+  /** A checkpoint is on disk and offered to peers as `document`. */
+  checkpoint: [checkpoint: FoldedCheckpoint, document: CID];
+  problem: [problem: { code: string; message: string } | null];
+}
+
+export interface CommunityOptions {
+  readonly home: HomePaths;
+  readonly charter: Charter;
+  readonly charterId: CID;
+  /** Path of the base; null in a home that only pulls, which then folds nothing. */
+  readonly base: string | null;
+  readonly device: Device;
+  /** Threads for matrix work. */
+  readonly workers?: number;
+  /** Fold in the background, as a daemon does. */
+  readonly fold: boolean;
+}
+
+/**
+ * One home's part in a community, without any network: the log, admission, and the fold that follows them. Heavy work
+ * runs in two worker threads.
+ */
+export class Community extends EventEmitter<CommunityEvents> {
+  readonly options: CommunityOptions;
+  readonly author: SigningKey;
+  readonly book: RecordBook;
+  readonly judge: Judge;
+  readonly shelf = new CheckpointShelf();
+  readonly payloads: WorkerThread<PayloadCalls>;
+  readonly merges: WorkerThread<MergeCalls>;
+  /** Contributions run one after another: each continues the author's chain. */
+  readonly contributions = new Serial();
+  readonly #logger: Logger;
+  readonly #fold: FoldLoop | null;
+  readonly #stopping = new AbortController();
+  #view: View | undefined;
+  #stale = true;
+  #deriving: Promise<void> | undefined;
+  #folding: { done: number; total: number } | null = null;
+  #problem: { code: string; message: string } | null = null;
+  /** Why the last run of admission failed; null after a good one. */
+  #failure: unknown = null;
+
+  constructor(options: CommunityOptions, components: { author: SigningKey; logger: Logger }) {
+    super();
+    this.options = options;
+    this.author = components.author;
+    this.#logger = components.logger;
+    const { home, charter, charterId } = options;
+    this.payloads = new WorkerThread<PayloadCalls>(siblingModule(import.meta.url, '../work/payload-worker'), {
+      charter: home.charter,
+    });
+    this.merges = new WorkerThread<MergeCalls>(siblingModule(import.meta.url, '../work/merge-worker'), {
+      charter: home.charter,
+      device: options.device,
+      workers: options.workers ?? availableParallelism(),
+    });
+    this.book = new RecordBook(
+      { home, charter, charterId },
+      {
+        logger: components.logger,
+        listener: {
+          onHeld: (records) => {
+            this.emit('held', records);
+            this.#refresh();
+          },
+          onMissing: () => this.emit('missing'),
+          onEquivocations: (found) => {
+            for (const { author, seq } of found) {
+              this.#logger.warn(
+                { author: Buffer.from(author).toString('hex'), seq },
+                'an author signed two updates with one seq',
+              );
+            }
+          },
+        },
+      },
+    );
+    this.judge = new Judge({ policy: charter.admission }, { worker: this.payloads, files: this.book.blobs });
+    this.#fold = options.fold && options.base !== null ? this.#createFold(options.base) : null;
+  }
+
+  /** Reads the home and starts the background work. */
+  async open(): Promise<void> {
+    const { home } = this.options;
+    await rm(home.tmp, { recursive: true, force: true });
+    await mkdir(home.tmp, { recursive: true });
+    await this.book.open();
+    await this.book.dropOrphans();
+    await this.#fold?.start();
+    this.#refresh();
+  }
+
+  /** Ends all work; nothing of it runs any more when it returns, and nothing is half-written. */
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    await this.contributions.idle();
+    await this.#fold?.stop();
+    await this.#deriving;
+    await this.book.close();
+    await Promise.all([this.payloads.close(), this.merges.close()]);
+  }
+
+  /** Aborted when the node shuts down. */
+  get stopping(): AbortSignal {
+    return this.#stopping.signal;
+  }
+
+  /** The newest finished view; undefined until admission ran once. */
+  get view(): View | undefined {
+    return this.#view;
+  }
+
+  /** Whether admission still lags behind the log. */
+  get deciding(): boolean {
+    return this.#stale || this.#deriving !== undefined;
+  }
+
+  get folding(): { done: number; total: number } | null {
+    return this.#folding;
+  }
+
+  get checkpoint(): FoldedCheckpoint | undefined {
+    return this.#fold?.checkpoint;
+  }
+
+  get problem(): { code: string; message: string } | null {
+    return this.#problem;
+  }
+
+  /** Waits until admission has caught up with what is held now. @throws whatever stopped admission */
+  async settled(): Promise<View> {
+    while (this.deciding) {
+      this.#stopping.signal.throwIfAborted();
+      await this.#deriving;
+    }
+    if (this.#failure !== null) throw this.#failure;
+    if (this.#view === undefined) throw new Error('the community is not open');
+    return this.#view;
+  }
+
+  #refresh(): void {
+    this.#stale = true;
+    this.#deriving ??= this.#derive().finally(() => {
+      this.#deriving = undefined;
+      if (this.#stale && !this.#stopping.signal.aborted) this.#refresh();
+    });
+  }
+
+  async #derive(): Promise<void> {
+    while (this.#stale && !this.#stopping.signal.aborted) {
+      this.#stale = false;
+      try {
+        const { charter, charterId } = this.options;
+        const signal = this.#stopping.signal;
+        const view = await deriveView({ charter, charterId }, { log: this.book.log, judge: this.judge }, { signal });
+        this.#view = view;
+        this.emit('view', view);
+        this.#fold?.aim({ recipe: view.recipeId, updates: view.accepted });
+        this.#admissionFailed(null);
+      } catch (error) {
+        if (this.#stopping.signal.aborted) return;
+        this.#logger.error({ err: error }, 'admission failed and will be tried again');
+        this.#admissionFailed(error);
+        // Unreferenced: a node that shuts down does not wait for it.
+        setTimeout(() => this.#refresh(), ADMISSION_RETRY_MS).unref();
+      }
+    }
+  }
+
+  #admissionFailed(error: unknown): void {
+    const before = this.#failure;
+    this.#failure = error;
+    if (error !== null) {
+      this.#setProblem({ code: errorCode(error), message: error instanceof Error ? error.message : String(error) });
+    } else if (before !== null) this.#setProblem(null);
+  }
+
+  #setProblem(problem: { code: string; message: string } | null): void {
+    if (this.#problem === null && problem === null) return;
+    this.#problem = problem;
+    this.emit('problem', problem);
+  }
+
+  #createFold(base: string): FoldLoop {
+    const { home, charter, charterId } = this.options;
+    // The recipe of no updates names the rule: community, algorithm and merge parameters.
+    const rule = encodeRecipe({
+      version: 1,
+      charter: charterId,
+      algorithm: MERGE_ALGORITHM,
+      updates: [],
+      merge: charter.merge,
+    });
+    return new FoldLoop(
+      {
+        rule,
+        base,
+        scale: charter.merge.scale,
+        community: charterId.toString(),
+        foldDirectory: home.fold,
+        checkpointDirectory: home.checkpoints,
+      },
+      {
+        worker: this.merges,
+        files: this.book.blobs,
+        logger: this.#logger,
+        listener: {
+          onStep: (done, total) => {
+            this.#folding = done < total ? { done, total } : null;
+            this.emit('fold', done, total);
+          },
+          onCheckpoint: async (checkpoint) => {
+            this.#folding = null;
+            const document = await this.shelf.put(checkpoint, { signal: this.#stopping.signal });
+            this.emit('checkpoint', checkpoint, document);
+          },
+          onProblem: (problem) => this.#setProblem(problem),
+        },
+      },
+    );
+  }
+}

@@ -1,0 +1,150 @@
+import { createReadStream } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { CID } from 'multiformats/cid';
+import type { Decision } from '../../src/kinship/index.ts';
+import type { IdentifiedManifest, SignedRecord } from '../../src/log/index.ts';
+import { encodeSigned, isMember, keyToText, manifestOf, signRecord } from '../../src/log/index.ts';
+import type { RunOptions } from '../../src/run-options.ts';
+import { NodeError } from '../errors.ts';
+import type { ContributeDocument, ContributeRequest } from '../service/documents.ts';
+import type { Community } from './community.ts';
+
+/** ComPEFT settings unless the contributor chooses others. */
+export const DEFAULT_DENSITY = 0.2;
+export const DEFAULT_SCALE_FACTOR = 4;
+
+/** A finished contribution, and what the network needs to send it. */
+export interface Contribution {
+  readonly document: ContributeDocument;
+  /** `null` after a dry run. */
+  readonly signed: SignedRecord | null;
+  readonly payload: Uint8Array;
+}
+
+/**
+ * Compresses a fine-tune, runs admission on the own node, and only then signs the record and appends it to the own
+ * log, durably. Nothing has been sent when it returns.
+ *
+ * @throws NodeError `DECLINED` (fields: gate, gates) unless `force`; `UPDATE_INVALID`; errors of the codec and files.
+ *   Nothing is stored then.
+ */
+export function contribute(
+  community: Community,
+  request: ContributeRequest,
+  run: RunOptions = {},
+): Promise<Contribution> {
+  const signal = run.signal === undefined ? community.stopping : AbortSignal.any([community.stopping, run.signal]);
+  return community.contributions.run(() => contributeNext(community, request, { ...run, signal }));
+}
+
+async function contributeNext(
+  community: Community,
+  request: ContributeRequest,
+  run: RunOptions,
+): Promise<Contribution> {
+  const { base, charter, home } = community.options;
+  if (base === null) {
+    throw new NodeError('HOME_NOT_JOINED', 'this home only pulls: run `kinmerge join` with --base to contribute');
+  }
+  if (!isMember(charter, community.author.publicKey)) {
+    throw new NodeError(
+      'UPDATE_INVALID',
+      `the author key ${keyToText(community.author.publicKey)} is not a member of this community: ask its owner`,
+      { reason: 'NOT_A_MEMBER' },
+    );
+  }
+  const file = join(home.tmp, `payload-${process.pid}-${performance.now()}`);
+  try {
+    const report = await community.payloads.call(
+      'encode',
+      {
+        base,
+        finetune: request.finetune,
+        density: request.density ?? DEFAULT_DENSITY,
+        scaleFactor: request.scaleFactor ?? DEFAULT_SCALE_FACTOR,
+        mode: request.mode ?? 'global',
+        out: file,
+      },
+      run,
+    );
+    const manifest = await manifestOf(createReadStream(file, { highWaterMark: 1 << 20 }), run);
+    const payload = await adopt(community, manifest, file);
+    let published = false;
+    try {
+      const decision = await preview(community, manifest.id, run);
+      if (!decision.accepted && request.force !== true && request.dryRun !== true) throw declined(decision);
+      const signed = request.dryRun === true ? null : sign(community, request, manifest.id);
+      if (signed !== null) await community.book.append(signed, manifest);
+      published = signed !== null;
+      const bytes = {
+        record: signed === null ? 0 : encodeSigned(signed).length,
+        payload: report.bytes,
+        bound: report.entropyBoundBytes,
+        fp16: report.fp16Bytes,
+      };
+      return {
+        signed,
+        payload: await readFile(community.book.blobs.path(manifest.id)),
+        document: {
+          update: signed?.id.toString() ?? null,
+          payload: manifest.id.toString(),
+          bytes,
+          density: report.density,
+          verdict: decision.accepted ? 'accepted' : 'declined',
+          gate: decision.gate,
+          provisional: true,
+          gates: decision.gates,
+        },
+      };
+    } finally {
+      if (!published && payload.fresh) await community.book.blobs.delete(manifest.id);
+    }
+  } finally {
+    await rm(file, { force: true });
+  }
+}
+
+/** Moves the payload to where admission reads it; a failed contribution takes back only what it brought. */
+async function adopt(
+  community: Community,
+  { id, manifest }: IdentifiedManifest,
+  file: string,
+): Promise<{ fresh: boolean }> {
+  const { blobs } = community.book;
+  if (await blobs.has(id, manifest.size)) return { fresh: false };
+  await blobs.adopt(id, file);
+  return { fresh: true };
+}
+
+/** What the own node would decide: the record will name the heads as parents, so it stands at the end of the order. */
+async function preview(community: Community, payload: CID, run: RunOptions): Promise<Decision> {
+  const view = await community.settled();
+  const candidate = { id: 'candidate', cid: payload, payload, equivocation: false };
+  const decisions = await community.judge.decide([...view.updates, candidate], run);
+  return decisions.at(-1)!;
+}
+
+function sign(community: Community, request: ContributeRequest, payload: CID): SignedRecord {
+  const { author, book, options } = community;
+  const record = {
+    version: 1,
+    kind: 'update',
+    author: author.publicKey,
+    charter: options.charterId,
+    ...book.log.nextLink(author.publicKey),
+    payload,
+    title: request.title ?? basename(request.finetune).replace(/\.safetensors$/, ''),
+    license: request.license ?? '',
+    note: request.note ?? '',
+  } as const;
+  return signRecord(record, author);
+}
+
+function declined(decision: Decision): NodeError {
+  return new NodeError(
+    'DECLINED',
+    `the own node would decline this update (${decision.gate}): nothing was signed or sent; --force publishes it all the same`,
+    { gate: decision.gate, gates: decision.gates },
+  );
+}

@@ -1,0 +1,123 @@
+import { rm } from 'node:fs/promises';
+import { parsePeerAddress } from '../protocols/index.ts';
+import type { Device } from '../src/compute/index.ts';
+import { startControlApi } from './api/server.ts';
+import { NodeError } from './errors.ts';
+import { loadOrCreateKey } from './home/keys.ts';
+import type { HomePaths } from './home/paths.ts';
+import type { Logger } from './logger.ts';
+import { Network } from './net/network.ts';
+import { PeerBook } from './net/peer-book.ts';
+import { openHome } from './service/open-home.ts';
+
+/** A daemon that has not shut down in this time, in milliseconds, exits all the same: everything durable is on disk. */
+export const SHUTDOWN_DEADLINE_MS = 15_000;
+
+export interface DaemonOptions {
+  readonly home: HomePaths;
+  /** Addresses to listen on; those of the configuration when left out. */
+  readonly listen: readonly string[] | undefined;
+  /** Addresses of peers, each ending in /p2p/ and the peer's id. */
+  readonly peers: readonly string[];
+  readonly device: Device;
+  readonly workers: number | undefined;
+}
+
+export interface DaemonReady {
+  readonly pid: number;
+  readonly community: string;
+  readonly peerId: string;
+  readonly addresses: readonly string[];
+  readonly join: readonly string[];
+  readonly api: number;
+}
+
+/**
+ * Runs a node until the signal aborts or its API is told to stop.
+ *
+ * @returns why it stopped
+ * @throws NodeError; errors of the network when it cannot listen
+ */
+export async function runDaemon(
+  options: DaemonOptions,
+  components: { logger: Logger; signal: AbortSignal; onReady: (ready: DaemonReady) => void },
+): Promise<string> {
+  const { home } = options;
+  const { logger, signal } = components;
+  const bootstrap = options.peers.map(checkedPeer);
+  const cleanup: (() => Promise<void>)[] = [];
+  try {
+    const opened = await openHome(
+      {
+        home,
+        command: 'kinmerge daemon',
+        device: options.device,
+        fold: true,
+        ...(options.workers && { workers: options.workers }),
+      },
+      { logger },
+    );
+    cleanup.push(() => opened.close());
+    const { service } = opened;
+    const book = new PeerBook({ path: home.peers });
+    await book.load();
+    for (const peer of [...opened.bootstrap.map(checkedPeer), ...bootstrap]) {
+      book.learn(peer.id, [peer.address], { bootstrap: true });
+    }
+    const network = await Network.start(
+      { listen: options.listen ?? opened.listen, charterBytes: opened.charterBytes },
+      {
+        community: service.community,
+        key: await loadOrCreateKey(home.nodeKey),
+        book,
+        logger,
+        listener: { onPeer: (id, connected) => service.peerChanged(id, connected) },
+      },
+    );
+    cleanup.push(() => network.stop());
+    service.network = network;
+    const { promise: stopAsked, resolve: stop } = Promise.withResolvers<string>();
+    const api = await startControlApi({ apiFile: home.api }, { service, stop: () => stop('asked through the API') });
+    cleanup.push(async () => {
+      await rm(home.api, { force: true });
+      await api.close();
+    });
+    components.onReady({
+      pid: process.pid,
+      community: service.community.options.charterId.toString(),
+      peerId: network.peerId,
+      addresses: network.addresses(),
+      join: network.joinLines(),
+      api: api.port,
+    });
+    void describeDevice(service, logger);
+    signal.addEventListener('abort', () => stop('interrupted'), { once: true });
+    if (signal.aborted) stop('interrupted');
+    return await stopAsked;
+  } finally {
+    const deadline = setTimeout(() => {
+      logger.error('shutdown took too long; leaving');
+      process.exit(1);
+    }, SHUTDOWN_DEADLINE_MS);
+    for (const step of cleanup.reverse()) await step().catch((error) => logger.error({ err: error }, 'shutdown'));
+    clearTimeout(deadline);
+  }
+}
+
+async function describeDevice(service: Awaited<ReturnType<typeof openHome>>['service'], logger: Logger): Promise<void> {
+  try {
+    const { device, description } = await service.community.merges.call('device', undefined);
+    service.device = `${device}: ${description}`;
+    logger.info({ device, description }, 'matrix work');
+  } catch (error) {
+    if (!service.community.stopping.aborted) logger.error({ err: error }, 'the matrix engine does not start');
+  }
+}
+
+function checkedPeer(text: string): { id: string; address: string } {
+  const parsed = parsePeerAddress(text);
+  if (parsed === undefined) {
+    throw new NodeError('USAGE', `${text} is not a peer's address: it ends in /tcp/PORT/p2p/ID`, { address: text });
+  }
+  return { id: parsed.id.toString(), address: parsed.address.toString() };
+}

@@ -1,0 +1,48 @@
+import { readFile } from 'node:fs/promises';
+import { z } from 'zod';
+import { writeFileDurably } from '../../src/durable.ts';
+import { NodeError } from '../errors.ts';
+import { HOME_LAYOUT_VERSION } from './paths.ts';
+
+const schema = z.strictObject({
+  layout: z.literal(HOME_LAYOUT_VERSION),
+  /** Community id: the CID of its first charter. */
+  community: z.string(),
+  /** Absolute path of the base checkpoint; null in a home that only pulls. */
+  base: z.string().nullable(),
+  /** Multiaddrs to listen on. */
+  listen: z.array(z.string()),
+  /** Multiaddrs of the peers that the home was joined through; never forgotten. */
+  bootstrap: z.array(z.string()),
+});
+
+export type HomeConfig = z.infer<typeof schema>;
+
+/** @throws NodeError `HOME_NOT_JOINED` without a configuration, `HOME_INVALID` when it does not parse */
+export async function readConfig(path: string): Promise<HomeConfig> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    throw new NodeError('HOME_NOT_JOINED', 'this home belongs to no community yet: run `kinmerge join` first', {
+      path,
+    });
+  }
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (error) {
+    throw new NodeError(
+      'HOME_INVALID',
+      `${path} cannot be read as this version's configuration: correct or remove it`,
+      {
+        path,
+        reason: error instanceof Error ? error.message : String(error),
+      },
+    );
+  }
+}
+
+export async function writeConfig(path: string, config: HomeConfig): Promise<void> {
+  await writeFileDurably(path, Buffer.from(`${JSON.stringify(schema.parse(config), null, 2)}\n`));
+}

@@ -1,0 +1,59 @@
+import { join, resolve } from 'node:path';
+import envPaths from 'env-paths';
+
+/** Version of the on-disk layout; a home made by a newer one is refused rather than guessed at. */
+export const HOME_LAYOUT_VERSION = 1;
+
+/** Where everything of one home lies. A home belongs to one community. */
+export interface HomePaths {
+  readonly root: string;
+  /** Settings that `join` wrote. */
+  readonly config: string;
+  readonly charter: string;
+  readonly ownerKey: string;
+  readonly authorKey: string;
+  readonly nodeKey: string;
+  /** Who uses the home now. */
+  readonly lock: string;
+  /** Port and token of the running daemon's control API (mode 0600). */
+  readonly api: string;
+  /** Peers seen before, redialled for ever. */
+  readonly peers: string;
+  /** One file per held record, named by its id. */
+  readonly records: string;
+  /** Manifests and checkpoint documents, named by CID. */
+  readonly objects: string;
+  /** Payloads, named by manifest CID. */
+  readonly blobs: string;
+  /** States of the fold, derived: may be deleted at any time. */
+  readonly fold: string;
+  /** Merged checkpoints, derived: may be deleted at any time. */
+  readonly checkpoints: string;
+  /** Work in progress; emptied at every start. */
+  readonly tmp: string;
+}
+
+export function homePaths(root: string): HomePaths {
+  return {
+    root,
+    config: join(root, 'config.json'),
+    charter: join(root, 'charter.cbor'),
+    ownerKey: join(root, 'keys', 'owner.pem'),
+    authorKey: join(root, 'keys', 'author.pem'),
+    nodeKey: join(root, 'keys', 'node.pem'),
+    lock: join(root, 'lock.json'),
+    api: join(root, 'api.json'),
+    peers: join(root, 'peers.json'),
+    records: join(root, 'records'),
+    objects: join(root, 'objects'),
+    blobs: join(root, 'blobs'),
+    fold: join(root, 'derived', 'fold'),
+    checkpoints: join(root, 'derived', 'checkpoints'),
+    tmp: join(root, 'tmp'),
+  };
+}
+
+/** `--home`, else `KINMERGE_HOME`, else the platform's data directory. */
+export function resolveHome(option: string | undefined, env: NodeJS.ProcessEnv = process.env): string {
+  return resolve(option ?? (env.KINMERGE_HOME || envPaths('kinmerge', { suffix: '' }).data));
+}

@@ -1,0 +1,40 @@
+import type { PeerId } from '@libp2p/interface';
+import type { UpdateMessage, Verdict } from '../../protocols/index.ts';
+import type { SignedRecord } from '../../src/log/index.ts';
+import { decodeSigned, LogError, manifestOf } from '../../src/log/index.ts';
+import type { RecordBook } from '../core/record-book.ts';
+
+/** A record of a kind or version that a newer program may know: passed over, never held against the peer. */
+const NEWER: ReadonlySet<string> = new Set(['VERSION_UNKNOWN', 'RECORD_KIND_UNKNOWN']);
+
+/**
+ * Judges an update message: reject what is provably invalid, ignore what this node cannot judge, accept for relay what
+ * is valid, whatever the own admission will say of it.
+ *
+ * @param onUnknown - gets what cannot be judged yet because the author's chain is not here
+ */
+export async function judgeUpdate(
+  book: RecordBook,
+  message: UpdateMessage,
+  from: PeerId,
+  onUnknown: (signed: SignedRecord, from: PeerId) => void,
+): Promise<Verdict> {
+  let signed: SignedRecord;
+  try {
+    signed = decodeSigned(message.record);
+  } catch (error) {
+    if (error instanceof LogError) return NEWER.has(error.code) ? 'ignore' : 'reject';
+    throw error;
+  }
+  if (message.payload !== null) {
+    const { id } = await manifestOf(message.payload);
+    if (!id.equals(signed.record.payload)) return 'reject';
+  }
+  const validity = book.judge(signed, message.payload?.length);
+  if (validity.verdict === 'valid') return 'accept';
+  if (validity.verdict === 'invalid') return 'reject';
+  // A payload that was only announced has an unknown size; the chain alone says whether the record may travel on.
+  if (validity.records.length === 0) return 'accept';
+  onUnknown(signed, from);
+  return 'ignore';
+}

@@ -1,0 +1,265 @@
+import { privateKeyFromRaw } from '@libp2p/crypto/keys';
+import type { Libp2p, PeerId } from '@libp2p/interface';
+import { peerIdFromString } from '@libp2p/peer-id';
+import type { CID } from 'multiformats/cid';
+import type { Blocks, HostServices, Peers, Sync, Topics } from '../../protocols/index.ts';
+import {
+  blocks,
+  createHost,
+  createTopics,
+  formatJoinLine,
+  MAX_INLINE_PAYLOAD_BYTES,
+  parsePeerAddress,
+  peers,
+  SYNC_PROTOCOL,
+  sync,
+} from '../../protocols/index.ts';
+import type { SignedRecord, SigningKey } from '../../src/log/index.ts';
+import { decodeSigned, decodeSignedHead, encodeSigned, keySeed } from '../../src/log/index.ts';
+import type { Community } from '../core/community.ts';
+import type { FoldedCheckpoint } from '../core/fold-loop.ts';
+import type { Logger } from '../logger.ts';
+import { VERSION } from '../version.ts';
+import { Dialer } from './dialer.ts';
+import { Fetcher } from './fetcher.ts';
+import { judgeUpdate } from './gossip-judge.ts';
+import { Heads } from './heads.ts';
+import type { PeerBook } from './peer-book.ts';
+import { logSource, NodeBlocks } from './sources.ts';
+import { Syncer } from './syncer.ts';
+
+/** Heads are gossiped at most this often, in milliseconds: a burst of updates makes one head, not many. */
+export const HEAD_INTERVAL_MS = 500;
+
+type Host = Libp2p<HostServices & { blocks: Blocks; sync: Sync; peers: Peers }>;
+
+export interface NetworkOptions {
+  readonly listen: readonly string[];
+  readonly charterBytes: Uint8Array;
+}
+
+export interface NetworkListener {
+  onPeer(id: string, connected: boolean): void;
+}
+
+/** One community's life on the network: gossip, sync, fetching and serving, and who is known. */
+export class Network {
+  readonly heads: Heads;
+  readonly book: PeerBook;
+  readonly #community: Community;
+  readonly #host: Host;
+  readonly #topics: Topics;
+  readonly #syncer: Syncer;
+  readonly #fetcher: Fetcher;
+  readonly #dialer: Dialer;
+  readonly #listener: NetworkListener;
+  readonly #logger: Logger;
+  #headTimer: NodeJS.Timeout | undefined;
+  #offered: { readonly recipe: string; readonly document: CID } | undefined;
+
+  /** Creates the libp2p host and starts to listen. */
+  static async start(
+    options: NetworkOptions,
+    components: { community: Community; key: SigningKey; book: PeerBook; logger: Logger; listener: NetworkListener },
+  ): Promise<Network> {
+    const { community, key, book } = components;
+    const { charterId } = community.options;
+    const heads = new Heads({ charterId }, { key });
+    // The services below need the syncer that is made from them: a hello that comes before is covered by the timer.
+    let syncer: Syncer | undefined;
+    const host = await createHost(
+      {
+        privateKey: privateKeyFromRaw(Buffer.concat([keySeed(key), key.publicKey])),
+        listen: options.listen,
+        version: VERSION,
+        communities: [charterId],
+      },
+      {
+        blocks: blocks({
+          source: new NodeBlocks(
+            { charterId, charterBytes: options.charterBytes },
+            { book: community.book, shelf: community.shelf },
+          ),
+        }),
+        sync: sync({
+          source: logSource({ charterId }, { book: community.book, head: () => heads.own }),
+          onHello: (peer, { ahead }) => {
+            if (ahead) syncer?.with(peer);
+          },
+        }),
+        peers: peers({ charter: charterId, source: () => knownPeers(book) }),
+      },
+    );
+    const network = new Network(components, host, heads);
+    syncer = network.#syncer;
+    network.#begin();
+    return network;
+  }
+
+  private constructor(
+    components: { community: Community; book: PeerBook; logger: Logger; listener: NetworkListener },
+    host: Host,
+    heads: Heads,
+  ) {
+    const { community, book, logger } = components;
+    this.heads = heads;
+    this.book = book;
+    this.#community = community;
+    this.#host = host;
+    this.#listener = components.listener;
+    this.#logger = logger;
+    const connected = () => host.getPeers();
+    this.#fetcher = new Fetcher({ book: community.book, blocks: host.services.blocks, peers: connected, logger });
+    this.#syncer = new Syncer({
+      sync: host.services.sync,
+      exchange: host.services.peers,
+      book: community.book,
+      connected,
+      logger,
+      listener: {
+        onHead: (head, from) => this.#takeHead(head, from),
+        onPeers: (found) => {
+          for (const { id, addresses } of found) book.learn(id.toString(), addresses.map(String));
+        },
+        onProgress: () => this.#fetcher.poke(),
+      },
+    });
+    this.#dialer = new Dialer({ host, book, logger });
+    this.#topics = createTopics({
+      gossip: host.services.gossip,
+      logger: host.logger,
+      community: community.options.charterId,
+      judgeUpdate: (message, from) =>
+        judgeUpdate(community.book, message, from, (signed, peer) => {
+          void community.book.take(signed, null, peer.toString());
+          this.#syncer.with(peer);
+        }),
+      onUpdate: async (message, from) => {
+        await community.book.take(decodeSigned(message.record), message.payload, from.toString());
+      },
+      judgeHead: (head) => heads.judge(head),
+      onHead: (head, from) => this.#followHead(head, from),
+    });
+  }
+
+  get peerId(): string {
+    return this.#host.peerId.toString();
+  }
+
+  /** Addresses to dial this node at, each ending in its peer id. */
+  addresses(): string[] {
+    return this.#host.getMultiaddrs().map(String);
+  }
+
+  /** Lines that another node can join with. */
+  joinLines(): string[] {
+    return this.#host.getMultiaddrs().flatMap((address) => {
+      const parsed = parsePeerAddress(address.toString());
+      return parsed === undefined ? [] : [formatJoinLine(this.#community.options.charterId, parsed.address)];
+    });
+  }
+
+  connected(): string[] {
+    return this.#host.getPeers().map(String);
+  }
+
+  /** Gossips an own update that is already durable. Nobody listening is no failure: sync hands it on. */
+  async publish(signed: SignedRecord, payload: Uint8Array): Promise<void> {
+    try {
+      await this.#topics.publishUpdate({
+        record: encodeSigned(signed),
+        payload: payload.length <= MAX_INLINE_PAYLOAD_BYTES ? payload : null,
+      });
+    } catch (error) {
+      this.#logger.debug({ err: error }, 'gossip did not take the update; peers will find it by sync');
+    }
+  }
+
+  async stop(): Promise<void> {
+    clearTimeout(this.#headTimer);
+    this.#community.off('missing', this.#onMissing);
+    this.#community.off('view', this.#onView);
+    this.#community.off('checkpoint', this.#onCheckpoint);
+    this.#topics.stop();
+    await Promise.all([this.#dialer.stop(), this.#syncer.stop(), this.#fetcher.stop()]);
+    await this.#host.stop();
+    await this.book.flush();
+  }
+
+  #begin(): void {
+    this.#topics.start();
+    this.#host.addEventListener('peer:connect', ({ detail }) => {
+      this.book.connected(detail.toString());
+      this.#listener.onPeer(detail.toString(), true);
+    });
+    this.#host.addEventListener('peer:disconnect', ({ detail }) => {
+      this.book.failed(detail.toString());
+      this.#listener.onPeer(detail.toString(), false);
+    });
+    this.#host.addEventListener('peer:identify', ({ detail }) => {
+      const id = detail.peerId.toString();
+      const addresses = detail.listenAddrs
+        .map((address) => (address.toString().includes('/p2p/') ? address.toString() : `${address}/p2p/${id}`))
+        .filter((address) => parsePeerAddress(address) !== undefined);
+      this.book.learn(id, addresses);
+      this.book.connected(id);
+      if (!detail.protocols.includes(SYNC_PROTOCOL)) return;
+      this.#syncer.with(detail.peerId);
+      this.#fetcher.poke();
+    });
+    this.#community.on('missing', this.#onMissing);
+    this.#community.on('view', this.#onView);
+    this.#community.on('checkpoint', this.#onCheckpoint);
+    this.#syncer.start();
+    this.#dialer.start();
+    this.#scheduleHead();
+  }
+
+  readonly #onMissing = () => this.#fetcher.poke();
+  readonly #onView = () => this.#scheduleHead();
+  readonly #onCheckpoint = ({ recipe }: FoldedCheckpoint, document: CID) => {
+    this.#offered = { recipe, document };
+    this.#scheduleHead();
+  };
+
+  #scheduleHead(): void {
+    this.#headTimer ??= setTimeout(() => {
+      this.#headTimer = undefined;
+      const { view } = this.#community;
+      if (view === undefined) return;
+      const finished = this.#offered?.recipe === view.recipeId.toString() ? this.#offered.document : null;
+      const head = this.heads.sign(view, finished);
+      this.#topics.publishHead(head).catch((error: unknown) => {
+        this.#logger.debug({ err: error }, 'gossip did not take the head; peers learn it by sync');
+      });
+    }, HEAD_INTERVAL_MS);
+  }
+
+  #takeHead(head: Uint8Array, from: PeerId): void {
+    try {
+      this.heads.take(head);
+    } catch (error) {
+      this.#logger.debug({ peer: from.toString(), err: error }, 'a peer sent a head that does not hold');
+    }
+  }
+
+  /** A head that names records this node lacks means that gossip lost something: ask who passed it on. */
+  #followHead(bytes: Uint8Array, from: PeerId): void {
+    const { log } = this.#community.book;
+    const { head } = decodeSignedHead(bytes);
+    if (head.frontier.some((id) => log.state(id) === 'unknown')) this.#syncer.with(from);
+  }
+}
+
+/** Whom to tell others about: peers that really answered, the latest first. */
+function knownPeers(book: PeerBook) {
+  return book
+    .all()
+    .filter(({ lastSeen }) => lastSeen > 0)
+    .sort((a, b) => b.lastSeen - a.lastSeen)
+    .map(({ id, addresses }) => ({
+      id: peerIdFromString(id),
+      addresses: addresses.flatMap((address) => parsePeerAddress(address)?.address ?? []),
+    }))
+    .filter(({ addresses }) => addresses.length > 0);
+}

@@ -1,0 +1,76 @@
+import type { CID } from 'multiformats/cid';
+import type { BlockSource, LogSource } from '../../protocols/index.ts';
+import { locate } from '../../protocols/index.ts';
+import type { Manifest } from '../../src/log/index.ts';
+import { encodeSigned } from '../../src/log/index.ts';
+import type { CheckpointShelf } from '../core/checkpoint-shelf.ts';
+import type { RecordBook } from '../core/record-book.ts';
+
+/** Manifests kept in memory while their blocks are served: one for each peer that is being served, and some more. */
+export const MAX_CACHED_MANIFESTS = 64;
+
+/** The log as the sync protocol serves it. */
+export function logSource(
+  options: { charterId: CID },
+  components: { book: RecordBook; head: () => Uint8Array | null },
+): LogSource {
+  const { log } = components.book;
+  return {
+    charter: options.charterId,
+    tips: () => log.heads(),
+    known: (limit) =>
+      locate(
+        log.heads(),
+        [...log.held()].map(({ id }) => id),
+        limit,
+      ),
+    has: (id) => ['held', 'pending'].includes(log.state(id)),
+    *recordsSince(known) {
+      for (const signed of log.heldExcept(known)) yield encodeSigned(signed);
+    },
+    record: (id) => components.book.encoded(id),
+    head: components.head,
+  };
+}
+
+/** What the blocks protocol serves: the charter, manifests, payloads, and the newest checkpoints. */
+export class NodeBlocks implements BlockSource {
+  readonly #charterId: CID;
+  readonly #charter: Uint8Array;
+  readonly #book: RecordBook;
+  readonly #shelf: CheckpointShelf;
+  readonly #manifests = new Map<string, Manifest>();
+
+  constructor(
+    options: { charterId: CID; charterBytes: Uint8Array },
+    components: { book: RecordBook; shelf: CheckpointShelf },
+  ) {
+    this.#charterId = options.charterId;
+    this.#charter = options.charterBytes;
+    this.#book = components.book;
+    this.#shelf = components.shelf;
+  }
+
+  async object(id: CID): Promise<Uint8Array | undefined> {
+    if (id.equals(this.#charterId)) return this.#charter;
+    return this.#shelf.object(id) ?? (await this.#book.objects.getVerified(id).catch(() => undefined));
+  }
+
+  async block(manifestId: CID, index: number): Promise<Uint8Array | undefined> {
+    const shelved = await this.#shelf.block(manifestId, index);
+    if (shelved !== undefined) return shelved;
+    const manifest = await this.#manifest(manifestId);
+    return manifest && this.#book.blobs.readBlock(manifestId, manifest, index);
+  }
+
+  async #manifest(id: CID): Promise<Manifest | undefined> {
+    const key = id.toString();
+    const cached = this.#manifests.get(key);
+    if (cached !== undefined) return cached;
+    const manifest = await this.#book.manifest(id);
+    if (manifest === undefined) return undefined;
+    this.#manifests.set(key, manifest);
+    if (this.#manifests.size > MAX_CACHED_MANIFESTS) this.#manifests.delete(this.#manifests.keys().next().value!);
+    return manifest;
+  }
+}

@@ -1,0 +1,113 @@
+import type { GateResult } from '../../src/kinship/index.ts';
+
+/*
+ * What a node tells about itself: the documents of the control API and of the verbs' --json. Ids are CIDs in base32,
+ * keys are multibase `z6Mk…`, times are milliseconds since the epoch, sizes are bytes.
+ */
+
+export interface StatusDocument {
+  readonly version: string;
+  readonly community: { readonly id: string; readonly name: string; readonly membership: 'open' | 'members' };
+  /** `null` without a running daemon. */
+  readonly daemon: {
+    readonly pid: number;
+    readonly peerId: string;
+    readonly addresses: readonly string[];
+    readonly join: readonly string[];
+  } | null;
+  readonly author: string;
+  readonly peers: number;
+  readonly log: {
+    readonly held: number;
+    readonly pending: number;
+    readonly accepted: number;
+    readonly declined: number;
+  };
+  /** The current recipe; `provisional` while nothing seals it. */
+  readonly recipe: { readonly id: string; readonly updates: number; readonly provisional: boolean };
+  /** Whether admission has caught up with the log. */
+  readonly deciding: boolean;
+  /** `updates` of `target` folded so far; `null` when the fold is up to date. */
+  readonly folding: { readonly updates: number; readonly target: number } | null;
+  /** The newest merged checkpoint on disk. */
+  readonly checkpoint: { readonly recipe: string; readonly path: string } | null;
+  /** Why the fold stands still, when it failed. */
+  readonly problem: { readonly code: string; readonly message: string } | null;
+  readonly device: string | null;
+}
+
+export interface PeerDocument {
+  readonly id: string;
+  readonly addresses: readonly string[];
+  readonly connected: boolean;
+  readonly lastSeen: number | null;
+  /** What the peer last said its recipe is, signed by it. */
+  readonly head: { readonly recipe: string; readonly accepted: number; readonly held: number } | null;
+}
+
+export interface UpdateDocument {
+  readonly id: string;
+  readonly state: 'held' | 'pending';
+  /** Why it is pending. */
+  readonly waitsFor: readonly string[];
+  readonly author: string;
+  readonly seq: number;
+  readonly parents: readonly string[];
+  readonly payload: string;
+  readonly payloadBytes: number | null;
+  readonly recordBytes: number;
+  readonly title: string;
+  readonly license: string;
+  readonly note: string;
+  /** Place in the canonical order, from 0. */
+  readonly position: number | null;
+  readonly verdict: 'accepted' | 'declined' | 'undecided';
+  /** The gate that declined it. */
+  readonly gate: string | null;
+  readonly provisional: boolean;
+  readonly density: number | null;
+  readonly norm: number | null;
+}
+
+export interface WhyDocument {
+  readonly update: string;
+  readonly verdict: 'accepted' | 'declined' | 'undecided';
+  readonly gate: string | null;
+  readonly provisional: boolean;
+  readonly gates: readonly GateResult[];
+}
+
+export interface ContributeRequest {
+  readonly finetune: string;
+  readonly density?: number | undefined;
+  readonly scaleFactor?: number | undefined;
+  readonly mode?: 'global' | 'tensor' | undefined;
+  readonly title?: string | undefined;
+  readonly license?: string | undefined;
+  readonly note?: string | undefined;
+  /** Sign and send it although the own node declines it. */
+  readonly force?: boolean | undefined;
+  /** Stop after admission on the own node. */
+  readonly dryRun?: boolean | undefined;
+}
+
+export interface ContributeDocument {
+  /** `null` after a dry run. */
+  readonly update: string | null;
+  readonly payload: string;
+  readonly bytes: { readonly record: number; readonly payload: number; readonly bound: number; readonly fp16: number };
+  readonly density: number;
+  readonly verdict: 'accepted' | 'declined';
+  readonly gate: string | null;
+  readonly provisional: boolean;
+  readonly gates: readonly GateResult[];
+}
+
+/** One line of the event stream. */
+export type NodeEvent =
+  | { readonly type: 'update'; readonly id: string; readonly held: number }
+  | { readonly type: 'recipe'; readonly id: string; readonly updates: number }
+  | { readonly type: 'fold'; readonly updates: number; readonly target: number }
+  | { readonly type: 'checkpoint'; readonly recipe: string }
+  | { readonly type: 'peer'; readonly id: string; readonly connected: boolean }
+  | { readonly type: 'problem'; readonly code: string; readonly message: string };

@@ -1,0 +1,70 @@
+import { readFile } from 'node:fs/promises';
+import type { Device } from '../../src/compute/index.ts';
+import { charterId, decodeCharter } from '../../src/log/index.ts';
+import { Community } from '../core/community.ts';
+import { NodeError } from '../errors.ts';
+import { readConfig } from '../home/config.ts';
+import { loadOrCreateKey } from '../home/keys.ts';
+import { lockHome } from '../home/lock.ts';
+import type { HomePaths } from '../home/paths.ts';
+import type { Logger } from '../logger.ts';
+import { LocalService } from './local.ts';
+
+/** What belongs to an opened home. */
+export interface OpenHome {
+  readonly service: LocalService;
+  readonly charterBytes: Uint8Array;
+  readonly listen: readonly string[];
+  readonly bootstrap: readonly string[];
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a joined home in this process: takes its lock and reads its log.
+ *
+ * @throws NodeError `HOME_NOT_JOINED`, `HOME_LOCKED`, `HOME_INVALID`, `CHARTER_MISMATCH`
+ */
+export async function openHome(
+  options: { home: HomePaths; command: string; device: Device; fold: boolean; workers?: number },
+  components: { logger: Logger },
+): Promise<OpenHome> {
+  const { home } = options;
+  const config = await readConfig(home.config);
+  const lock = await lockHome(home.lock, options.command);
+  try {
+    const charterBytes = await readFile(home.charter);
+    const id = charterId(charterBytes);
+    if (id.toString() !== config.community) {
+      throw new NodeError('CHARTER_MISMATCH', `${home.charter} is not the charter of ${config.community}: join again`, {
+        expected: config.community,
+        found: id.toString(),
+      });
+    }
+    const community = new Community(
+      {
+        home,
+        charter: decodeCharter(charterBytes),
+        charterId: id,
+        base: config.base,
+        device: options.device,
+        fold: options.fold,
+        ...(options.workers !== undefined && { workers: options.workers }),
+      },
+      { author: await loadOrCreateKey(home.authorKey), logger: components.logger },
+    );
+    await community.open();
+    return {
+      service: new LocalService({ community }),
+      charterBytes,
+      listen: config.listen,
+      bootstrap: config.bootstrap,
+      close: async () => {
+        await community.close();
+        await lock.release();
+      },
+    };
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}

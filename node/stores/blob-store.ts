@@ -1,0 +1,181 @@
+import { createHash } from 'node:crypto';
+import type { FileHandle } from 'node:fs/promises';
+import { mkdir, open, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { CID } from 'multiformats/cid';
+import { fsyncDir, removeTempSiblings, renameDurably, writeFileDurably } from '../../src/durable.ts';
+import type { Manifest } from '../../src/log/manifest.ts';
+import { BLOCK_BYTES, blockSize } from '../../src/log/manifest.ts';
+import { NodeError } from '../errors.ts';
+import { cidNames } from '../files.ts';
+
+/** A blob on its way in: blocks may come in any order and from any peer. */
+export interface BlobWriter {
+  /** Whether this block is already on disk, from this or an earlier try. */
+  has(index: number): boolean;
+  /** Writes a block whose hash the caller has checked against the manifest. */
+  write(index: number, bytes: Uint8Array): Promise<void>;
+  /** Makes the blob durable and visible; every block must be there. */
+  commit(): Promise<void>;
+  /** Keeps what came for a later try. */
+  close(): Promise<void>;
+}
+
+/**
+ * Large immutable byte strings on disk, named by the CID of their manifest. A blob is visible only when whole and
+ * checked; a partial one lies beside it as `.part` and is picked up by the next writer.
+ */
+export class BlobStore {
+  readonly #directory: string;
+
+  constructor(options: { directory: string }) {
+    this.#directory = options.directory;
+  }
+
+  async open(): Promise<void> {
+    await mkdir(this.#directory, { recursive: true });
+    await removeTempSiblings(this.#directory);
+  }
+
+  /** The file of a blob, whether it exists or not. */
+  path(id: CID): string {
+    return join(this.#directory, id.toString());
+  }
+
+  /** Whether the blob is stored whole, judged by its size: its content was checked before it got its name. */
+  async has(id: CID, size: number): Promise<boolean> {
+    try {
+      return (await stat(this.path(id))).size === size;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+      throw error;
+    }
+  }
+
+  /** Takes a finished file (same file system) into the store: fsync, rename, fsync of the directory. */
+  async adopt(id: CID, file: string): Promise<void> {
+    const handle = await open(file, 'r+');
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await renameDurably(file, this.path(id));
+  }
+
+  /** Stores content whose manifest id the caller has computed. */
+  async put(id: CID, bytes: Uint8Array): Promise<void> {
+    await writeFileDurably(this.path(id), bytes);
+  }
+
+  /** Ids of the whole blobs, in no particular order. */
+  async list(): Promise<CID[]> {
+    return cidNames(this.#directory);
+  }
+
+  async readBlock(id: CID, manifest: Manifest, index: number): Promise<Uint8Array | undefined> {
+    return readBlockOf(this.path(id), manifest, index);
+  }
+
+  async delete(id: CID): Promise<void> {
+    await rm(this.path(id), { force: true });
+    await fsyncDir(this.#directory);
+  }
+
+  /** Opens a blob for writing, resuming what an earlier try left. */
+  async writer(id: CID, manifest: Manifest): Promise<BlobWriter> {
+    const part = `${this.path(id)}.part`;
+    const file = await open(part, 'a+').then(async (handle) => {
+      await handle.close();
+      return open(part, 'r+');
+    });
+    try {
+      const present = await presentBlocks(file, manifest);
+      return new PartFile(file, part, this.path(id), manifest, present);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+}
+
+class PartFile implements BlobWriter {
+  readonly #file: FileHandle;
+  readonly #part: string;
+  readonly #target: string;
+  readonly #manifest: Manifest;
+  readonly #present: Uint8Array;
+  #missing: number;
+
+  constructor(file: FileHandle, part: string, target: string, manifest: Manifest, present: Uint8Array) {
+    this.#file = file;
+    this.#part = part;
+    this.#target = target;
+    this.#manifest = manifest;
+    this.#present = present;
+    this.#missing = present.reduce((count, flag) => count + (1 - flag), 0);
+  }
+
+  has(index: number): boolean {
+    return this.#present[index] === 1;
+  }
+
+  async write(index: number, bytes: Uint8Array): Promise<void> {
+    if (this.#present[index] === 1) return;
+    await this.#file.write(bytes, 0, bytes.length, index * BLOCK_BYTES);
+    this.#present[index] = 1;
+    this.#missing--;
+  }
+
+  async commit(): Promise<void> {
+    if (this.#missing > 0) {
+      throw new NodeError('BLOB_INVALID', `${this.#missing} blocks are still missing`, { missing: this.#missing });
+    }
+    await this.#file.truncate(this.#manifest.size);
+    await this.#file.sync();
+    await this.#file.close();
+    await renameDurably(this.#part, this.#target);
+  }
+
+  async close(): Promise<void> {
+    await this.#file.close().catch(() => {});
+  }
+}
+
+/** Reads one block of a file that a manifest describes; undefined when the file is missing or shorter. */
+export async function readBlockOf(path: string, manifest: Manifest, index: number): Promise<Uint8Array | undefined> {
+  if (!Number.isSafeInteger(index) || index < 0 || index >= manifest.blocks.length) return undefined;
+  const length = blockSize(manifest, index);
+  let file: FileHandle;
+  try {
+    file = await open(path, 'r');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+  try {
+    const buffer = new Uint8Array(length);
+    const { bytesRead } = await file.read(buffer, 0, length, index * BLOCK_BYTES);
+    return bytesRead === length ? buffer : undefined;
+  } finally {
+    await file.close();
+  }
+}
+
+function blockMatches(manifest: Manifest, index: number, bytes: Uint8Array): boolean {
+  const expected = manifest.blocks[index];
+  if (expected === undefined || bytes.length !== blockSize(manifest, index)) return false;
+  return createHash('sha256').update(bytes).digest().equals(expected);
+}
+
+async function presentBlocks(file: FileHandle, manifest: Manifest): Promise<Uint8Array> {
+  const present = new Uint8Array(manifest.blocks.length);
+  const { size } = await file.stat();
+  const buffer = new Uint8Array(BLOCK_BYTES);
+  for (let index = 0; index < present.length && index * BLOCK_BYTES < size; index++) {
+    const length = blockSize(manifest, index);
+    const { bytesRead } = await file.read(buffer, 0, length, index * BLOCK_BYTES);
+    if (bytesRead === length && blockMatches(manifest, index, buffer.subarray(0, length))) present[index] = 1;
+  }
+  return present;
+}

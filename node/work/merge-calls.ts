@@ -1,0 +1,85 @@
+import { readFile } from 'node:fs/promises';
+import { checkPayload, expand, openPayload } from '../../src/codec/index.ts';
+import type { Device, MatrixEngine } from '../../src/compute/index.ts';
+import { createEngine } from '../../src/compute/index.ts';
+import type { Charter } from '../../src/log/index.ts';
+import { charterLinear, charterTable, decodeCharter } from '../../src/log/index.ts';
+import { exportMerged, foldStep } from '../../src/merge/index.ts';
+import type { RunOptions } from '../../src/run-options.ts';
+import { openCheckpoint } from '../../src/tensors/index.ts';
+
+/** The calls of the merge worker: the fold and the export, away from the event loop. */
+export function mergeCalls(data: { charter: string; device: Device; workers: number }) {
+  let loaded: Promise<{ charter: Charter; engine: MatrixEngine }> | undefined;
+  const load = () => {
+    loaded ??= readFile(data.charter).then(async (bytes) => ({
+      charter: decodeCharter(bytes),
+      engine: await createEngine({ device: data.device, workers: data.workers }),
+    }));
+    return loaded;
+  };
+
+  return {
+    /** Which device does the matrix work, and why. */
+    async device() {
+      const { engine } = await load();
+      return { device: engine.device, description: engine.description };
+    },
+
+    /** Folds one accepted update into a state directory. */
+    async fold(job: { from: string | null; to: string; payload: string }, options: RunOptions) {
+      const { charter, engine } = await load();
+      return foldPayload({ ...job, charter, engine }, options);
+    },
+
+    /** Writes the merged checkpoint of a state as a Hugging Face directory. */
+    async export(
+      job: { state: string | null; base: string; scale: number; out: string; metadata: Record<string, string> },
+      options: RunOptions,
+    ) {
+      const base = await openCheckpoint(job.base, options);
+      try {
+        const { state, scale, out, metadata } = job;
+        return await exportMerged({ state, base, scale, out, metadata }, options);
+      } finally {
+        await base.close();
+      }
+    },
+  };
+}
+
+export type MergeCalls = ReturnType<typeof mergeCalls>;
+
+/** One fold step by a payload file under a charter's rule; shared by the daemon's worker and by `verify`. */
+export async function foldPayload(
+  job: { from: string | null; to: string; payload: string; charter: Charter; engine: MatrixEngine },
+  options: RunOptions,
+) {
+  const table = charterTable(job.charter);
+  const linear = new Set(charterLinear(job.charter));
+  const { norm } = await checkPayload(job.payload, table, options);
+  const payload = await openPayload(job.payload, table);
+  try {
+    return await foldStep(
+      {
+        from: job.from,
+        to: job.to,
+        tensors: table.map(({ name, shape }) => ({ name, shape, linear: linear.has(name) })),
+        update: {
+          norm,
+          read: async (index: number, out: Float32Array) => {
+            const tensor = await payload.tensor(index);
+            if (tensor === null) return false;
+            expand(tensor, out);
+            return true;
+          },
+        },
+        rule: { variant: job.charter.merge.variant, alpha: job.charter.merge.alpha },
+        engine: job.engine,
+      },
+      options,
+    );
+  } finally {
+    await payload.close();
+  }
+}

@@ -1,0 +1,41 @@
+import { BLOCK_BYTES, KIB, MESSAGE_OVERHEAD_BYTES, MIB } from '../limits.ts';
+import type { MessageLimits } from '../messages.ts';
+import type { RateLimit } from '../rate-limiter.ts';
+
+export const BLOCKS_PROTOCOL = '/kinmerge/blocks/1';
+
+/** Bytes of an object that one answer carries; larger objects come in parts. The same size as a block. */
+export const OBJECT_PART_BYTES = MIB;
+
+/** Requests that a client keeps outstanding on one stream: enough to hide a round trip, and 4 MiB to buffer. */
+export const PIPELINE_DEPTH = 4;
+
+/** Requests that a server lets wait unread on one stream. Above any client's depth. */
+export const MAX_QUEUED_REQUESTS = 64;
+
+export const REQUEST_LIMITS: MessageLimits = { what: 'blocks request', maxBytes: KIB, maxDepth: 3, maxItems: 16 };
+
+export const RESPONSE_LIMITS: MessageLimits = {
+  what: 'blocks answer',
+  maxBytes: Math.max(BLOCK_BYTES, OBJECT_PART_BYTES) + MESSAGE_OVERHEAD_BYTES,
+  maxDepth: 2,
+  maxItems: 16,
+};
+
+/** Bytes that may wait unread at a client: what it asked for, each with its length prefix. */
+export const MAX_BUFFERED_BYTES = PIPELINE_DEPTH * (RESPONSE_LIMITS.maxBytes + 8);
+
+/** Streams that a server serves at once: each holds at most one block in memory. */
+export const MAX_STREAMS = 32;
+
+/** Streams that a server serves at once for one peer. */
+export const MAX_STREAMS_PER_PEER = 4;
+
+/** Requests per second and peer: half a gibibyte per second, more than one connection carries. */
+export const REQUEST_RATE: RateLimit = { perSecond: 512, burst: 1_024 };
+
+/** Peers from which one blob is fetched at the same time; memory is this times the buffered bytes. */
+export const MAX_SOURCES_AT_ONCE = 4;
+
+/** Times that a client waits for one peer which limits its rate or is busy, before it gives that peer up. */
+export const MAX_RETRIES = 5;

@@ -1,0 +1,50 @@
+/**
+ * ComPEFT, the codec of updates (docs/algorithms.md A and B, docs/payload-format.md): keep the largest entries of a
+ * task vector, replace each by sign times scale, and code the positions of each tensor as Golomb gaps.
+ *
+ * - `encode.ts`: base and fine-tune to a payload file, streaming (`task-vector.ts`, `moments.ts`, `select.ts`,
+ *   `payload-file.ts`)
+ * - `payload-encode.ts`, `payload-reader.ts`: ternary tensors to bytes and back (`format.ts` headers,
+ *   `section-bits.ts` and `section-decoder.ts` the bits, `source.ts` bytes or files)
+ * - `container.ts`: a payload with its own table of names and shapes, for files outside a community
+ * - `ternary.ts`, `size.ts`, `table.ts`: masks, size formulas, tensor tables
+ */
+export { type Container, openContainer, writeContainer } from './container.ts';
+export type { EncoderParameters } from './container-format.ts';
+export { type EncodeInput, type EncodeReport, encodeTaskVector } from './encode.ts';
+export {
+  CodecError,
+  type CodecErrorCode,
+  type ContainerErrorCode,
+  type EncodeErrorCode,
+  isPayloadFault,
+  PAYLOAD_ERROR_CODES,
+  type PayloadErrorCode,
+  type ReadErrorCode,
+} from './errors.ts';
+export { MAX_SCALE, MAX_TABLE_TENSORS, MAX_TENSOR_ELEMENTS, MIN_SCALE } from './limits.ts';
+export { encodeTernary, encodeTernarySync } from './payload-encode.ts';
+export { checkPayload, openPayload } from './payload-reader.ts';
+export {
+  entropyBitsPerEntry,
+  entropyBoundBits,
+  expectedRiceGapBits,
+  fp16Bytes,
+  golombGapBits,
+  golombParameter,
+  riceGapBits,
+  riceParameter,
+} from './size.ts';
+export type { PayloadSource } from './source.ts';
+export { checkTable, type FloatSource, isFloatDtype, tableOf } from './table.ts';
+export type { TensorDifference } from './task-vector.ts';
+export { expand, isWireScale, maskWords, popcount, popcount32, ternaryFromSigns } from './ternary.ts';
+export type {
+  PayloadMeasure,
+  PayloadReader,
+  PayloadSection,
+  ScaleMode,
+  TableTensor,
+  TensorTable,
+  TernaryTensor,
+} from './types.ts';

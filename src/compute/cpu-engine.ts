@@ -1,0 +1,209 @@
+/** The CPU backend: worker threads with one onnxruntime session per graph each, one matrix per worker at a time. */
+import { Worker } from 'node:worker_threads';
+import type { RunOptions } from '../run-options.ts';
+import { siblingModule } from '../worker-url.ts';
+import type { MatrixEngine, ProjectionJob, ProjectionResult } from './engine.ts';
+import { ComputeError, type ComputeErrorCode } from './errors.ts';
+import { checkJob } from './job.ts';
+import type { FromWorker, ToWorker } from './messages.ts';
+
+/** Threads that may die in a row, without a job finished between, before the engine gives up. */
+export const CRASHES_MAX = 2;
+/**
+ * Milliseconds that a thread has to leave a cancelled or closed job by itself before it is terminated. Products end
+ * with their slice, well within this; the eigenproblem of a large matrix is one piece of work and does not.
+ */
+export const STOP_GRACE_MS = 2_000;
+
+interface Task {
+  readonly job: ProjectionJob;
+  readonly cancelled: Int32Array<SharedArrayBuffer>;
+  resolve(result: ProjectionResult): void;
+  reject(error: unknown): void;
+}
+
+interface Slot {
+  worker: Worker | null;
+  task: Task | null;
+}
+
+export interface CpuEngineOptions {
+  readonly workers: number;
+  /** How the backend was chosen, for the description. */
+  readonly chosen: string;
+  /** The worker's module; another one only in tests of crashes. */
+  readonly workerUrl?: URL;
+  /** Default: STOP_GRACE_MS. */
+  readonly stopGraceMs?: number;
+}
+
+export function createCpuEngine(options: CpuEngineOptions): MatrixEngine {
+  return new CpuEngine(options);
+}
+
+class CpuEngine implements MatrixEngine {
+  readonly device = 'cpu';
+  readonly description: string;
+  readonly workers: number;
+  readonly #slots: Slot[];
+  readonly #waiting: Task[] = [];
+  readonly #workerUrl: URL;
+  readonly #stopGraceMs: number;
+  #crashes = 0;
+  #closing: Promise<void> | null = null;
+
+  constructor(options: CpuEngineOptions) {
+    this.workers = options.workers;
+    this.description = `cpu: onnxruntime in ${options.workers} worker thread(s), float64 products (${options.chosen})`;
+    this.#workerUrl = options.workerUrl ?? siblingModule(import.meta.url, './cpu-worker');
+    this.#stopGraceMs = options.stopGraceMs ?? STOP_GRACE_MS;
+    this.#slots = Array.from({ length: options.workers }, () => ({ worker: null, task: null }));
+  }
+
+  async project(job: ProjectionJob, options: RunOptions = {}): Promise<ProjectionResult> {
+    checkJob(job);
+    const { signal } = options;
+    signal?.throwIfAborted();
+    if (this.#closing !== null) throw closed();
+    if (this.#crashes >= CRASHES_MAX) throw gaveUp();
+    const cancelled = new Int32Array(new SharedArrayBuffer(4));
+    const settled = Promise.withResolvers<ProjectionResult>();
+    const task: Task = { job, cancelled, resolve: settled.resolve, reject: settled.reject };
+    const onAbort = (): void => {
+      Atomics.store(cancelled, 0, 1);
+      const index = this.#waiting.indexOf(task);
+      if (index >= 0) this.#waiting.splice(index, 1);
+      else setTimeout(() => this.#replaceStuck(task), this.#stopGraceMs).unref();
+      settled.reject(signal?.reason);
+    };
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      this.#waiting.push(task);
+      this.#dispatch();
+      return await settled.promise;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#shutDown();
+    return this.#closing;
+  }
+
+  #dispatch(): void {
+    for (const slot of this.#slots) {
+      if (slot.task !== null) continue;
+      const task = this.#waiting.shift();
+      if (task === undefined) return;
+      slot.task = task;
+      slot.worker ??= this.#start(slot);
+      slot.worker.ref();
+      const message: ToWorker = { kind: 'project', job: task.job, cancelled: task.cancelled };
+      slot.worker.postMessage(message, [task.job.sum.buffer, task.job.update.buffer]);
+    }
+  }
+
+  #start(slot: Slot): Worker {
+    const worker = new Worker(this.#workerUrl, { name: 'kinmerge-compute' });
+    let cause: unknown;
+    worker.on('message', (message: FromWorker) => this.#onMessage(slot, message));
+    worker.on('error', (error) => {
+      cause = error;
+    });
+    worker.on('exit', () => this.#onExit(slot, worker, cause));
+    return worker;
+  }
+
+  #onMessage(slot: Slot, message: FromWorker): void {
+    const task = slot.task;
+    slot.task = null;
+    this.#crashes = 0;
+    // An idle thread does not keep the process alive.
+    slot.worker?.unref();
+    if (message.kind === 'done') task?.resolve(message.result);
+    if (message.kind === 'failed') task?.reject(failure(message));
+    if (this.#closing === null) this.#dispatch();
+  }
+
+  #onExit(slot: Slot, worker: Worker, cause: unknown): void {
+    if (slot.worker !== worker) return;
+    const task = slot.task;
+    slot.worker = null;
+    slot.task = null;
+    if (this.#closing !== null) {
+      task?.reject(closed());
+      return;
+    }
+    this.#crashes++;
+    task?.reject(
+      new ComputeError(
+        'WORKER_CRASHED',
+        'The compute thread died during a projection. Try again: the next job gets a fresh thread.',
+        { crashes: this.#crashes },
+        { cause },
+      ),
+    );
+    if (this.#crashes >= CRASHES_MAX) {
+      for (const waiting of this.#waiting.splice(0)) waiting.reject(gaveUp());
+      return;
+    }
+    this.#dispatch();
+  }
+
+  /** Takes the thread away from a cancelled job that it did not leave; the next job gets a fresh one. */
+  #replaceStuck(task: Task): void {
+    const slot = this.#slots.find((candidate) => candidate.task === task);
+    if (slot === undefined || this.#closing !== null) return;
+    const stuck = slot.worker;
+    slot.worker = null;
+    slot.task = null;
+    void stuck?.terminate();
+    this.#dispatch();
+  }
+
+  async #shutDown(): Promise<void> {
+    for (const task of this.#waiting.splice(0)) task.reject(closed());
+    await Promise.all(
+      this.#slots.map(async (slot) => {
+        const { worker, task } = slot;
+        if (worker === null) return;
+        if (task !== null) {
+          Atomics.store(task.cancelled, 0, 1);
+          task.reject(closed());
+        }
+        const left = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+        worker.ref();
+        worker.postMessage({ kind: 'close' } satisfies ToWorker);
+        const timer = setTimeout(() => void worker.terminate(), this.#stopGraceMs);
+        await left;
+        clearTimeout(timer);
+      }),
+    );
+  }
+}
+
+function closed(): ComputeError {
+  return new ComputeError('ENGINE_CLOSED', 'The matrix engine was closed. Open a new one to go on.');
+}
+
+function gaveUp(): ComputeError {
+  return new ComputeError(
+    'ENGINE_FAILED',
+    `Compute threads died ${CRASHES_MAX} times in a row. Look at the first failure, free memory or use fewer workers, ` +
+      'and open a new engine.',
+    { crashes: CRASHES_MAX },
+  );
+}
+
+const CODES: ReadonlySet<string> = new Set<ComputeErrorCode>([
+  'BAD_JOB',
+  'NON_FINITE',
+  'INVARIANT_BROKEN',
+  'RUNTIME_FAILED',
+]);
+
+function failure(message: Extract<FromWorker, { kind: 'failed' }>): ComputeError {
+  const code = CODES.has(message.code) ? (message.code as ComputeErrorCode) : 'RUNTIME_FAILED';
+  return new ComputeError(code, message.message, { ...message.fields });
+}

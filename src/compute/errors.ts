@@ -1,0 +1,25 @@
+import { KinmergeError } from '../errors.ts';
+
+/**
+ * Why matrix work could not be done.
+ *
+ * - `DEVICE_UNAVAILABLE`: the asked-for device is not offered by this version, or its name is unknown.
+ * - `BAD_JOB`: the job's shapes, lengths or rule do not fit together (a mistake of the caller).
+ * - `NON_FINITE`: an operand or the result holds NaN or an infinity.
+ * - `INVARIANT_BROKEN`: the projected update is not orthogonal to the sum it was projected against.
+ * - `WORKER_CRASHED`: the thread that ran the job died; the next job gets a fresh thread.
+ * - `ENGINE_FAILED`: threads died twice in a row; the engine takes no more work.
+ * - `ENGINE_CLOSED`: the engine was closed before or while the job ran.
+ * - `RUNTIME_FAILED`: onnxruntime refused or failed a graph.
+ */
+export type ComputeErrorCode =
+  | 'DEVICE_UNAVAILABLE'
+  | 'BAD_JOB'
+  | 'NON_FINITE'
+  | 'INVARIANT_BROKEN'
+  | 'WORKER_CRASHED'
+  | 'ENGINE_FAILED'
+  | 'ENGINE_CLOSED'
+  | 'RUNTIME_FAILED';
+
+export class ComputeError extends KinmergeError<ComputeErrorCode> {}

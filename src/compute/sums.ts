@@ -1,0 +1,22 @@
+/** Sums that every part of the merge takes in the same order, so that equal data gives equal bits. */
+
+import { SUM_BLOCK_ELEMENTS } from '../tensors/limits.ts';
+
+/**
+ * The sum of squares in float64, in flat order by blocks of SUM_BLOCK_ELEMENTS (docs/algorithms.md, A).
+ *
+ * It is finite exactly when every value is: no sum of float32 squares overflows float64.
+ */
+export function sumSquares(values: Float32Array): number {
+  let total = 0;
+  for (let start = 0; start < values.length; start += SUM_BLOCK_ELEMENTS) {
+    const end = Math.min(start + SUM_BLOCK_ELEMENTS, values.length);
+    let block = 0;
+    for (let i = start; i < end; i++) {
+      const value = values[i]!;
+      block += value * value;
+    }
+    total += block;
+  }
+  return total;
+}

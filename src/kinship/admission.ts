@@ -1,0 +1,216 @@
+import type { PayloadMeasure } from '../codec/types.ts';
+import { KinshipError } from './errors.ts';
+import { meanKinship } from './fixed.ts';
+import { type GateName, type GateResult, GateSheet, type Outcome, passIf } from './gates.ts';
+import type { Pair } from './pair.ts';
+import type { AdmissionPolicy } from './policy.ts';
+import { RunningMedian } from './running-median.ts';
+
+/** One held record, as admission sees it. */
+export interface Candidate {
+  readonly id: string;
+  readonly kind: 'update';
+  /** The payload's measure, or the decode error that every node gets from these payload bytes. */
+  readonly payload: PayloadMeasure | { readonly fault: string; readonly message: string };
+  /** True when the author signed another record with the same `seq`, or this one continues such a record. */
+  readonly equivocation?: boolean;
+}
+
+/** What was decided on one update, and why. */
+export interface Decision {
+  readonly id: string;
+  readonly accepted: boolean;
+  /** The gate that declined it, null for an accepted update. */
+  readonly gate: GateName | null;
+  /** Every check in order, those that were not reached included. */
+  readonly gates: readonly GateResult[];
+}
+
+/** Looks up a comparison; it must not depend on the order of its arguments. Undefined: not measured yet. */
+export type PairLookup = (a: string, b: string) => Pair | undefined;
+
+/** What one step came to: a decision, or the comparisons that it lacks. */
+export type Step =
+  | { readonly decision: Decision; readonly missing?: undefined }
+  | { readonly decision?: undefined; readonly missing: readonly [string, string][] };
+
+/**
+ * Decides over the canonical order: a pure function of the candidates in it, the policy and what pairs measure.
+ * A decision depends on the candidates before it alone, so a longer order keeps the decisions of its prefix.
+ * Stops at the first candidate whose comparisons with accepted updates are not all there, and lists those.
+ *
+ * @throws KinshipError REPEATED_CANDIDATE
+ */
+export function decide(
+  candidates: readonly Candidate[],
+  policy: AdmissionPolicy,
+  pair: PairLookup,
+): { decisions: Decision[]; missing: [string, string][] } {
+  const admission = new Admission(policy);
+  const decisions: Decision[] = [];
+  for (const candidate of candidates) {
+    const step = admission.next(candidate, pair);
+    if (step.decision === undefined) return { decisions, missing: [...step.missing] };
+    decisions.push(step.decision);
+  }
+  return { decisions, missing: [] };
+}
+
+/**
+ * The same, one candidate at a time, for a caller that keeps the state of a prefix: a step costs one look-up per accepted
+ * update. A step that lacks comparisons changes nothing and can be taken again.
+ */
+export class Admission {
+  readonly #policy: AdmissionPolicy;
+  readonly #seen = new Set<string>();
+  readonly #accepted: string[] = [];
+  readonly #norms = new RunningMedian();
+
+  /** @param policy - as `parsePolicy` or `policyForBase` return it */
+  constructor(policy: AdmissionPolicy) {
+    this.#policy = policy;
+  }
+
+  /** Ids of the accepted updates, in canonical order. */
+  get accepted(): readonly string[] {
+    return this.#accepted;
+  }
+
+  next(candidate: Candidate, pair: PairLookup): Step {
+    if (this.#seen.has(candidate.id)) {
+      throw new KinshipError('REPEATED_CANDIDATE', `Update ${candidate.id} stands twice in the order.`, {
+        id: candidate.id,
+      });
+    }
+    const sheet = new GateSheet();
+    askEquivocation(sheet, candidate);
+    askBounds(sheet, candidate.payload, this.#policy);
+    this.#askNorm(sheet, candidate.payload);
+    const relations: Relation[] = [];
+    if (sheet.failed === null) {
+      const missing: [string, string][] = [];
+      for (const id of this.#accepted) {
+        const found = pair(candidate.id, id);
+        if (found === undefined) missing.push([candidate.id, id]);
+        else relations.push({ id, pair: found });
+      }
+      if (missing.length > 0) return { missing };
+    }
+    askNearest(sheet, relations, this.#policy);
+    this.#askKinship(sheet, relations);
+
+    const accepted = sheet.failed === null;
+    this.#seen.add(candidate.id);
+    if (accepted && !('fault' in candidate.payload)) {
+      this.#accepted.push(candidate.id);
+      this.#norms.add(candidate.payload.norm);
+    }
+    return { decision: { id: candidate.id, accepted, gate: sheet.failed, gates: sheet.results } };
+  }
+
+  #askNorm(sheet: GateSheet, payload: Candidate['payload']): void {
+    const [least, most] = this.#policy.normRatio;
+    sheet.ask('norm', 'norm', this.#policy.normRatio, () => {
+      const median = this.#norms.median();
+      const ratio = 'fault' in payload || median === null ? null : payload.norm / median;
+      if (!this.#hasReference()) return { measured: ratio, ...this.#notEnoughReference() };
+      return { measured: ratio, verdict: passIf(ratio !== null && ratio >= least && ratio <= most) };
+    });
+  }
+
+  #askKinship(sheet: GateSheet, relations: readonly Relation[]): void {
+    const [least, most] = this.#policy.kinship;
+    sheet.ask('kinship', 'kinship', this.#policy.kinship, () => {
+      let sum = 0n;
+      for (const { pair } of relations) sum += pair.fixed;
+      const mean = meanKinship(sum, relations.length);
+      if (!this.#hasReference()) return { measured: mean, ...this.#notEnoughReference() };
+      return { measured: mean, verdict: passIf(mean !== null && mean >= least && mean <= most) };
+    });
+  }
+
+  #hasReference(): boolean {
+    return this.#accepted.length >= this.#policy.minReference;
+  }
+
+  #notEnoughReference(): { verdict: 'not enough reference'; note: string } {
+    const note = `${this.#accepted.length} of ${this.#policy.minReference} accepted updates`;
+    return { verdict: 'not enough reference', note };
+  }
+}
+
+/** An accepted update and how the candidate compares with it. */
+interface Relation {
+  readonly id: string;
+  readonly pair: Pair;
+}
+
+function askEquivocation(sheet: GateSheet, candidate: Candidate): void {
+  sheet.ask('equivocation', 'equivocation', 'one record per seq', () =>
+    candidate.equivocation === true
+      ? { measured: 'two records with one seq', verdict: 'fail' }
+      : { measured: 'one record per seq', verdict: 'pass' },
+  );
+}
+
+/** Absolute limits. Each comparison is written so that a NaN fails it. */
+function askBounds(sheet: GateSheet, payload: Candidate['payload'], policy: AdmissionPolicy): void {
+  sheet.ask('bounds', 'payload', 'decodes', () =>
+    'fault' in payload
+      ? { measured: payload.fault, verdict: 'fail', note: payload.message }
+      : { measured: 'decodes', verdict: 'pass' },
+  );
+  const atMost = (check: string, limit: number, value: (measure: PayloadMeasure) => number) =>
+    sheet.ask('bounds', check, limit, () => {
+      const measured = 'fault' in payload ? Number.NaN : value(payload);
+      return { measured, verdict: passIf(measured <= limit) };
+    });
+  atMost('bytes', policy.maxPayloadBytes, (measure) => measure.bytes);
+  sheet.ask('bounds', 'not zero', 'above 0', () => {
+    const measured = 'fault' in payload ? 0 : payload.norm;
+    return { measured, verdict: passIf(measured > 0) };
+  });
+  atMost('density', policy.maxDensity, (measure) => measure.nnz / measure.elements);
+  atMost('absolute norm', policy.maxNorm, (measure) => measure.norm);
+  atMost('scale', policy.maxScale, (measure) => {
+    let largest = 0;
+    for (const { scale } of measure.tensors) largest = Math.max(largest, scale);
+    return largest;
+  });
+}
+
+/** The mean over many accepted updates dilutes a copy or a negative of one of them: these gates look at the extremes. */
+function askNearest(sheet: GateSheet, relations: readonly Relation[], policy: AdmissionPolicy): void {
+  sheet.ask('duplicate', 'duplicate', policy.duplicate, () =>
+    extreme(
+      relations,
+      (cosine, best) => cosine > best,
+      (cosine) => cosine <= policy.duplicate,
+    ),
+  );
+  sheet.ask('opposite', 'opposite', policy.opposite, () =>
+    extreme(
+      relations,
+      (cosine, best) => cosine < best,
+      (cosine) => cosine >= policy.opposite,
+    ),
+  );
+}
+
+/** Judges the most extreme cosine to an accepted update, the earliest of equals; an undefined one fails at once. */
+function extreme(
+  relations: readonly Relation[],
+  exceeds: (cosine: number, best: number) => boolean,
+  passes: (cosine: number) => boolean,
+): Outcome {
+  let found: { id: string; cosine: number } | undefined;
+  for (const { id, pair } of relations) {
+    const { cosine } = pair;
+    if (cosine === null || Number.isNaN(cosine)) {
+      return { measured: null, verdict: 'fail', other: id, note: 'undefined similarity' };
+    }
+    if (found === undefined || exceeds(cosine, found.cosine)) found = { id, cosine };
+  }
+  if (found === undefined) return { measured: null, verdict: 'pass', note: 'no accepted update yet' };
+  return { measured: found.cosine, verdict: passIf(passes(found.cosine)), other: found.id };
+}

@@ -1,0 +1,53 @@
+/** The gates of admission, in the order in which they are asked. The first that fails names the reason. */
+export const GATES = ['equivocation', 'bounds', 'norm', 'duplicate', 'opposite', 'kinship'] as const;
+
+export type GateName = (typeof GATES)[number];
+
+/**
+ * `not enough reference`: the gate does not decide yet, since too few updates are accepted. `not reached`: an earlier
+ * gate had declined the update.
+ */
+export type Verdict = 'pass' | 'fail' | 'not enough reference' | 'not reached';
+
+/** What one gate asked of an update and what came of it. Plain data: it survives JSON unchanged. */
+export interface GateResult {
+  readonly gate: GateName;
+  /** Which question of the gate; a gate that asks one thing only repeats its own name. */
+  readonly check: string;
+  /** The measured value; a decode error's code for a faulty payload; null when nothing could be or was measured. */
+  readonly measured: number | string | null;
+  /** The limit, or the lowest and highest value that pass. Limits themselves pass. */
+  readonly threshold: number | string | readonly [number, number];
+  readonly verdict: Verdict;
+  /** The accepted update that the measured value refers to. */
+  readonly other?: string;
+  readonly note?: string;
+}
+
+/** The outcome of a check that was asked. */
+export type Outcome = Pick<GateResult, 'measured' | 'verdict' | 'other' | 'note'>;
+
+/** Collects the results of one update, and stops asking after the first failure. */
+export class GateSheet {
+  readonly results: GateResult[] = [];
+  #failed: GateName | null = null;
+
+  /** The gate that declined the update, null while none has. */
+  get failed(): GateName | null {
+    return this.#failed;
+  }
+
+  ask(gate: GateName, check: string, threshold: GateResult['threshold'], measure: () => Outcome): void {
+    if (this.#failed !== null) {
+      this.results.push({ gate, check, measured: null, threshold, verdict: 'not reached' });
+      return;
+    }
+    const outcome = measure();
+    this.results.push({ gate, check, threshold, ...outcome });
+    if (outcome.verdict === 'fail') this.#failed = gate;
+  }
+}
+
+export function passIf(pass: boolean): 'pass' | 'fail' {
+  return pass ? 'pass' : 'fail';
+}

@@ -1,0 +1,149 @@
+import type { PayloadMeasure } from '../codec/types.ts';
+import type { PairCounts } from './counts.ts';
+import { KinshipError } from './errors.ts';
+
+/**
+ * How related two task vectors are. `cosine` and `pearson` are signed, in [-1, 1], and null where they are undefined;
+ * `euclidean` is the distance, smaller meaning closer.
+ */
+export interface Similarity {
+  readonly cosine: number | null;
+  readonly pearson: number | null;
+  readonly euclidean: number;
+}
+
+type CodedTensor = PayloadMeasure['tensors'][number];
+
+/** One tensor that both payloads code, with its counts. */
+interface CommonTensor {
+  readonly a: CodedTensor;
+  readonly b: CodedTensor;
+  /** agree - disagree: the inner product of the two sign vectors. */
+  readonly inner: number;
+}
+
+/**
+ * Joins the counts of a pair with the two measures they came from.
+ *
+ * @throws KinshipError TABLE_MISMATCH, COUNTS_MISMATCH
+ */
+export function* commonTensors(a: PayloadMeasure, b: PayloadMeasure, counts: PairCounts): Generator<CommonTensor> {
+  if (a.elements !== b.elements) {
+    throw new KinshipError(
+      'TABLE_MISMATCH',
+      `The payloads cover ${a.elements} and ${b.elements} elements: compare payloads of one charter.`,
+      { elements: [a.elements, b.elements] },
+    );
+  }
+  const inB = new Map(b.tensors.map((tensor) => [tensor.index, tensor]));
+  const counted = counts.tensors[Symbol.iterator]();
+  for (const left of a.tensors) {
+    const right = inB.get(left.index);
+    if (right === undefined) continue;
+    const next = counted.next();
+    const pair = next.done ? undefined : next.value;
+    const most = Math.min(left.plus + left.minus, right.plus + right.minus);
+    if (pair === undefined || pair.index !== left.index || pair.agree + pair.disagree > most) {
+      throw countsMismatch(left.index);
+    }
+    yield { a: left, b: right, inner: pair.agree - pair.disagree };
+  }
+  const rest = counted.next();
+  if (!rest.done) throw countsMismatch(rest.value.index);
+}
+
+function countsMismatch(index: number): KinshipError {
+  return new KinshipError(
+    'COUNTS_MISMATCH',
+    `The counts of tensor ${index} do not belong to these two payloads: count the pair again.`,
+    { index },
+  );
+}
+
+/**
+ * Cosine, Pearson correlation and Euclidean distance of two updates from their integer counts (docs/algorithms.md D.2).
+ *
+ * Decisions of every node rest on these values, so the arithmetic is fixed: + - * / sqrt on float64 scalars, tensors in
+ * table order. The result is symmetric in a and b, bit by bit.
+ *
+ * @throws KinshipError TABLE_MISMATCH, COUNTS_MISMATCH
+ */
+export function similarity(a: PayloadMeasure, b: PayloadMeasure, counts: PairCounts): Similarity {
+  let inner = 0;
+  for (const common of commonTensors(a, b, counts)) inner += common.a.scale * common.b.scale * common.inner;
+  const squaresA = sumOfSquares(a);
+  const squaresB = sumOfSquares(b);
+  return {
+    // sqrt(x · x) is x exactly, so an update has cosine 1 with its copy and -1 with its negative, and not nearly so.
+    cosine: squaresA > 0 && squaresB > 0 ? clamp(inner / Math.sqrt(squaresA * squaresB)) : null,
+    pearson: pearson(a, squaresA, b, squaresB, inner),
+    euclidean: Math.sqrt(Math.max(0, squaresA + squaresB - 2 * inner)),
+  };
+}
+
+function sumOfSquares(measure: PayloadMeasure): number {
+  let sum = 0;
+  for (const { scale, plus, minus } of measure.tensors) sum += scale * scale * (plus + minus);
+  return sum;
+}
+
+function pearson(
+  a: PayloadMeasure,
+  squaresA: number,
+  b: PayloadMeasure,
+  squaresB: number,
+  inner: number,
+): number | null {
+  if (isConstant(a) || isConstant(b)) return null;
+  const d = a.elements;
+  const meanA = sumOfEntries(a) / d;
+  const meanB = sumOfEntries(b) / d;
+  const varianceA = squaresA / d - meanA * meanA;
+  const varianceB = squaresB / d - meanB * meanB;
+  // A vector that differs from a constant one in a few of very many entries can lose its variance to rounding.
+  if (!(varianceA > 0 && varianceB > 0)) return null;
+  return clamp((inner / d - meanA * meanB) / Math.sqrt(varianceA * varianceB));
+}
+
+function sumOfEntries(measure: PayloadMeasure): number {
+  let sum = 0;
+  for (const { scale, plus, minus } of measure.tensors) sum += scale * (plus - minus);
+  return sum;
+}
+
+/** Whether every entry of the whole vector has one value; decided on integers, because a variance would be rounded. */
+function isConstant(measure: PayloadMeasure): boolean {
+  if (measure.nnz === 0) return true;
+  if (measure.nnz < measure.elements) return false;
+  const [first] = measure.tensors;
+  return measure.tensors.every(
+    ({ scale, plus, minus }) => scale === first!.scale && (first!.minus === 0 ? minus === 0 : plus === 0),
+  );
+}
+
+/** Rounding can leave a ratio one step outside [-1, 1]. */
+function clamp(ratio: number): number {
+  return Math.min(1, Math.max(-1, ratio));
+}
+
+/** The similarity of a set of vectors: the mean over all its pairs; undefined as soon as one pair is (D.1). */
+export function meanSimilarity(pairs: readonly Similarity[]): {
+  readonly cosine: number | null;
+  readonly pearson: number | null;
+  readonly euclidean: number | null;
+} {
+  return {
+    cosine: mean(pairs.map((pair) => pair.cosine)),
+    pearson: mean(pairs.map((pair) => pair.pearson)),
+    euclidean: mean(pairs.map((pair) => pair.euclidean)),
+  };
+}
+
+function mean(values: readonly (number | null)[]): number | null {
+  let sum = 0;
+  for (const value of values) {
+    if (value === null) return null;
+    sum += value;
+  }
+  return values.length === 0 ? null : sum / values.length;
+}

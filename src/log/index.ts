@@ -1,0 +1,158 @@
+/**
+ * The log: every document that a community agrees on, as canonical bytes, and pure functions over them.
+ *
+ * - `charter`, `record`, `manifest`, `recipe`, `head`, `checkpoint`: the documents, each with a strict codec
+ * - `keys`: ed25519 keys, their files and text form, signatures with a domain
+ * - `validity`: whether a record may be stored and relayed at all
+ * - `log`: which records are held, which are pending and why, heads and equivocations
+ * - `order`: the canonical order of held records
+ * - `canonical`, `fields`, `text`: strict dag-cbor and the checks that the codecs share
+ *
+ * Formats: docs/log-format.md.
+ */
+export {
+  compareBytes,
+  DIGEST_BYTES,
+  ID_BYTES,
+  ID_TEXT_CHARS,
+  idFromBytes,
+  idKey,
+  idOf,
+  isLogId,
+  parseId,
+  sha256,
+} from './canonical.ts';
+export { authorKey, type Equivocation } from './chains.ts';
+export {
+  type Charter,
+  type CharterAdmission,
+  type CharterFile,
+  type CharterInput,
+  type CharterTensor,
+  charterId,
+  createCharter,
+  decodeCharter,
+  encodeCharter,
+  isMember,
+  MAX_CHARTER_BYTES,
+  MAX_COMMUNITY_NAME_BYTES,
+  parseCommunityId,
+} from './charter.ts';
+export {
+  MAX_CHARTER_TENSORS,
+  MAX_FLOAT_ELEMENTS,
+  MAX_MEMBERS,
+  MAX_OTHER_ELEMENTS,
+  MAX_PAYLOAD_VERSION,
+  MAX_PAYLOAD_VERSIONS,
+  MAX_SEALERS,
+  MAX_SIDE_FILES,
+  MAX_TENSOR_DIMENSIONS,
+  MAX_TENSOR_NAME_BYTES,
+} from './charter-fields.ts';
+export {
+  type CheckpointDocument,
+  type CheckpointFile,
+  checkpointId,
+  decodeCheckpoint,
+  encodeCheckpoint,
+  MAX_CHECKPOINT_BYTES,
+  MAX_CHECKPOINT_FILES,
+} from './checkpoint.ts';
+export { LogError, type LogErrorCode } from './errors.ts';
+export {
+  decodeSignedHead,
+  encodeHead,
+  encodeSignedHead,
+  frontierOf,
+  type Head,
+  MAX_FRONTIER,
+  MAX_HEAD_BYTES,
+  MAX_SIGNED_HEAD_BYTES,
+  type SignedHead,
+  signHead,
+} from './head.ts';
+export {
+  generateKey,
+  keyFromPem,
+  keyFromSeed,
+  keyFromText,
+  keySeed,
+  keyToPem,
+  keyToText,
+  PUBLIC_KEY_BYTES,
+  SIGNATURE_BYTES,
+  type SignatureDomain,
+  type SigningKey,
+  signBytes,
+  verifyBytes,
+} from './keys.ts';
+export {
+  type AddResult,
+  type Dropped,
+  Log,
+  type LogChange,
+  type LogOptions,
+  MAX_REMEMBERED_INVALID,
+  type Missing,
+  type PendingInfo,
+} from './log.ts';
+export {
+  BLOCK_BYTES,
+  blockCount,
+  blockSize,
+  decodeManifest,
+  encodeManifest,
+  type IdentifiedManifest,
+  MAX_BLOCKS,
+  MAX_CONTENT_BYTES,
+  MAX_MANIFEST_BYTES,
+  type Manifest,
+  manifestOf,
+} from './manifest.ts';
+export { MAX_MERGE_SCALE, type MergeRule } from './merge-rule.ts';
+export { canonicalOrder, canonicalOrderOf, type Orderable, type OrderSection } from './order.ts';
+export { MAX_LOOSE_PAYLOADS } from './payloads.ts';
+export {
+  DEFAULT_PENDING_LIMITS,
+  MAX_PENDING,
+  MAX_PENDING_PER_AUTHOR,
+  MAX_PENDING_PER_SOURCE,
+  PENDING_EXPIRY_MS,
+  type PendingLimits,
+} from './pending.ts';
+export {
+  decodeRecipe,
+  encodeRecipe,
+  MAX_RECIPE_BYTES,
+  MAX_RECIPE_UPDATES,
+  MERGE_ALGORITHM,
+  type Recipe,
+  recipeId,
+} from './recipe.ts';
+export {
+  decodeRecord,
+  decodeSigned,
+  encodeRecord,
+  encodeSigned,
+  MAX_LICENSE_BYTES,
+  MAX_NOTE_BYTES,
+  MAX_PARENTS,
+  MAX_RECORD_BYTES,
+  MAX_SEQ,
+  MAX_SIGNED_RECORD_BYTES,
+  MAX_TITLE_BYTES,
+  type SignedRecord,
+  signRecord,
+  type UpdateRecord,
+} from './record.ts';
+export { type CharterTableTensor, charterLinear, charterTable } from './table.ts';
+export { checkFileName, compareCodePoints, MAX_FILE_NAME_BYTES } from './text.ts';
+export {
+  type ChainTotals,
+  checkValidity,
+  type InvalidCode,
+  type KnownRecord,
+  type Validity,
+  type ValidityContext,
+} from './validity.ts';

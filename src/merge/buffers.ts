@@ -1,0 +1,29 @@
+/** Memory for matrices in flight, handed to worker threads and back. */
+
+export interface BufferPair {
+  sum: ArrayBuffer;
+  update: ArrayBuffer;
+}
+
+/**
+ * Pairs of buffers that grow to the largest tensor they were used for. Not more pairs exist than are in use at once;
+ * a pair that a failed job took with it is simply not given back.
+ */
+export class BufferPool {
+  readonly #free: BufferPair[] = [];
+
+  /** Two float32 arrays of `elements` entries with unspecified content. */
+  take(elements: number): { sum: Float32Array<ArrayBuffer>; update: Float32Array<ArrayBuffer> } {
+    const pair = this.#free.pop() ?? { sum: new ArrayBuffer(0), update: new ArrayBuffer(0) };
+    return { sum: fitted(pair.sum, elements), update: fitted(pair.update, elements) };
+  }
+
+  give(pair: { readonly sum: Float32Array<ArrayBuffer>; readonly update: Float32Array<ArrayBuffer> }): void {
+    this.#free.push({ sum: pair.sum.buffer, update: pair.update.buffer });
+  }
+}
+
+function fitted(buffer: ArrayBuffer, elements: number): Float32Array<ArrayBuffer> {
+  const bytes = elements * Float32Array.BYTES_PER_ELEMENT;
+  return new Float32Array(buffer.byteLength >= bytes ? buffer : new ArrayBuffer(bytes), 0, elements);
+}

@@ -1,0 +1,148 @@
+/**
+ * The tolerances of a verification, and the comparison of one tensor.
+ *
+ * All is measured on D = scale * M, the change that the merge makes: D' = found - base against D = factor * S, in
+ * float64. The found weights carry one rounding to the checkpoint's dtype, at most half a unit in the last place of
+ * each entry, which is allowed on top of every limit.
+ */
+import type { Dtype } from '../tensors/index.ts';
+
+/**
+ * Largest |D' - D| / |D| of a tensor (Frobenius). Backends that keep the eigenproblem in float64 differ by 1e-6 to
+ * 1e-5: two orders of magnitude are left to them.
+ */
+export const RELATIVE_TOLERANCE = 1e-3;
+
+/**
+ * Largest error of one entry, in units of RELATIVE_TOLERANCE * rms(D). An error of the largest allowed norm that is
+ * spread over the entries like Gaussian noise exceeds 8 of its standard deviations once in 10^15 entries, and a real
+ * backend's is a hundred times smaller. A change that is small in norm but put into one weight is seen.
+ */
+export const ENTRY_DEVIATIONS = 8;
+
+/** Largest relative difference between the lambdas that tensors imply, and of each to the recomputed one. */
+export const LAMBDA_TOLERANCE = 1e-4;
+
+/** Rounding shifts an implied lambda like noise; this many of its standard deviations are allowed. */
+const LAMBDA_DEVIATIONS = 6;
+
+export interface LambdaEstimate {
+  /** By least squares: the lambda with which base + scale * S / lambda comes closest to the found weights. */
+  readonly value: number;
+  /** Relative uncertainty from the rounding of the checkpoint's dtype. */
+  readonly uncertainty: number;
+  /** Whether it is within the tolerance and its uncertainty of the recomputed lambda. */
+  readonly agrees: boolean;
+}
+
+export interface TensorComparison {
+  /** |D' - D|, and the most it may be: RELATIVE_TOLERANCE * |D| and the rounding. */
+  readonly difference: number;
+  readonly differenceLimit: number;
+  /** |D' - D| / |D|, rounding included; null where D is 0. */
+  readonly relative: number | null;
+  /** How far the worst entry lies beyond its limit; negative or 0 when all are within. */
+  readonly entryExcess: number;
+  /** Flat index of that entry. */
+  readonly entry: number;
+  /** Null where the tensor's merged task vector is 0, or the scale is. */
+  readonly lambda: LambdaEstimate | null;
+}
+
+export interface Comparison {
+  readonly base: Float32Array;
+  /** S. */
+  readonly delta: Float32Array;
+  readonly found: Float32Array;
+  readonly dtype: Dtype;
+  /** scale / lambda, as recomputed. */
+  readonly factor: number;
+  readonly lambda: number;
+}
+
+/** @returns null when a found value is NaN or infinite */
+export function compareMerged(comparison: Comparison): TensorComparison | null {
+  const { base, delta, found, dtype, factor, lambda } = comparison;
+  const halfUnit = halfUnitOf(dtype);
+  let expected = 0;
+  let largest = 0;
+  for (let i = 0; i < delta.length; i++) {
+    const d = factor * delta[i]!;
+    expected += d * d;
+    largest = Math.max(largest, Math.abs(d));
+  }
+  // A proportional error moves the largest entries most, hence the second term.
+  const rms = Math.sqrt(expected / Math.max(delta.length, 1));
+  const entryLimit = RELATIVE_TOLERANCE * Math.max(ENTRY_DEVIATIONS * rms, largest);
+
+  let squares = 0;
+  let rounding = 0;
+  let along = 0;
+  let deltaSquares = 0;
+  let alongRounding = 0;
+  let entryExcess = Number.NEGATIVE_INFINITY;
+  let entry = 0;
+  for (let i = 0; i < delta.length; i++) {
+    const s = delta[i]!;
+    const weight = base[i]! + factor * s;
+    const change = found[i]! - base[i]!;
+    const error = found[i]! - weight;
+    const allowed = halfUnit(Math.max(Math.abs(found[i]!), Math.abs(weight)));
+    squares += error * error;
+    rounding += allowed * allowed;
+    along += change * s;
+    deltaSquares += s * s;
+    alongRounding += (allowed * s) ** 2;
+    const excess = Math.abs(error) - allowed - entryLimit;
+    if (excess > entryExcess) {
+      entryExcess = excess;
+      entry = i;
+    }
+  }
+  // NaN compares false everywhere above, so it is looked for here, where it must show.
+  if (!Number.isFinite(squares)) return null;
+
+  const difference = Math.sqrt(squares);
+  const norm = Math.sqrt(expected);
+  const uncertainty = (LAMBDA_DEVIATIONS * Math.sqrt(alongRounding / 3)) / (deltaSquares * Math.abs(factor));
+  return {
+    difference,
+    differenceLimit: RELATIVE_TOLERANCE * norm + Math.sqrt(rounding),
+    relative: norm === 0 ? null : difference / norm,
+    entryExcess: delta.length === 0 ? 0 : entryExcess,
+    entry,
+    lambda: norm === 0 ? null : estimate((lambda * factor * deltaSquares) / along, lambda, uncertainty),
+  };
+}
+
+function estimate(value: number, lambda: number, uncertainty: number): LambdaEstimate {
+  return { value, uncertainty, agrees: Math.abs(value / lambda - 1) <= LAMBDA_TOLERANCE + uncertainty };
+}
+
+/** Whether one lambda can lie within the tolerance of all estimates, each widened by its own uncertainty. */
+export function lambdasAgree(estimates: readonly LambdaEstimate[]): boolean {
+  let low = Number.NEGATIVE_INFINITY;
+  let high = Number.POSITIVE_INFINITY;
+  for (const { value, uncertainty } of estimates) {
+    low = Math.max(low, value * (1 - uncertainty));
+    high = Math.min(high, value * (1 + uncertainty));
+  }
+  return low <= high * (1 + LAMBDA_TOLERANCE);
+}
+
+/** Bits of the significand, the hidden one included, and the exponent of the smallest normal number. */
+const FORMATS: Readonly<Record<string, { bits: number; minExponent: number }>> = {
+  F16: { bits: 11, minExponent: -14 },
+  BF16: { bits: 8, minExponent: -126 },
+  F32: { bits: 24, minExponent: -126 },
+  // Merged weights are computed in float32 whatever the dtype they are stored in.
+  F64: { bits: 24, minExponent: -126 },
+};
+
+/** Half a unit in the last place at a magnitude, and a little for the rounding to float32 that came before. */
+function halfUnitOf(dtype: Dtype): (magnitude: number) => number {
+  const { bits, minExponent } = FORMATS[dtype]!;
+  const smallest = 2 ** (minExponent - bits);
+  const relative = 2 ** -bits;
+  return (magnitude) => Math.max(relative * magnitude, smallest) + 2 ** -24 * magnitude * (bits < 24 ? 1 : 2 ** -10);
+}

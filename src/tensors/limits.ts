@@ -1,0 +1,37 @@
+/** Bounds on what a file may make this process allocate. A test crosses each of them. */
+
+/** Bytes of a safetensors header: the bound of the reference implementation. */
+export const MAX_HEADER_BYTES = 100_000_000;
+
+/** Tensors of one checkpoint: twice the largest index seen in public; keeps the tables below a few hundred MB. */
+export const MAX_TENSORS = 1_000_000;
+
+/** UTF-8 bytes of a tensor name: real ones stay below 200; names are repeated in charters and messages. */
+export const MAX_NAME_BYTES = 1_024;
+
+/** Dimensions of a tensor: that of PyTorch. */
+export const MAX_RANK = 64;
+
+/** Nesting of JSON values that are skipped: real files need 2; bounds the recursion. */
+export const MAX_JSON_DEPTH = 64;
+
+/** Bytes of a shard index: real ones reach 60 MB; the same bound as a header. */
+export const MAX_INDEX_BYTES = 100_000_000;
+
+/** Shards of one checkpoint: the largest public ones have some hundreds; each holds one open file. */
+export const MAX_SHARDS = 1_000;
+
+/** Bytes of one tensor that is read whole: an embedding of 262,144 x 16,384 in float32. Larger ones are for `chunks`. */
+export const MAX_TENSOR_BYTES = 2 ** 34;
+
+/** Bytes of one side file: tokenizers reach 35 MB. */
+export const MAX_SIDE_FILE_BYTES = 64 * 2 ** 20;
+
+/** Side files of one checkpoint: real directories have about a dozen. */
+export const MAX_SIDE_FILES = 64;
+
+/** Bytes of a chunk by default: large enough for the disk, small enough to hash without holding up an event loop. */
+export const DEFAULT_CHUNK_BYTES = 2 ** 20;
+
+/** Elements of one partial sum: sums of squares add blocks of this many first (docs/algorithms.md, section A). */
+export const SUM_BLOCK_ELEMENTS = 65_536;

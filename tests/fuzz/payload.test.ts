@@ -1,0 +1,163 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { containerHead } from '../../src/codec/container-format.ts';
+import {
+  CodecError,
+  checkPayload,
+  encodeTernarySync,
+  maskWords,
+  openContainer,
+  openPayload,
+  popcount,
+  type TensorTable,
+  ternaryFromSigns,
+} from '../../src/codec/index.ts';
+import { referenceDecode } from '../unit/codec/reference-decoder.ts';
+
+/** Environment variable for longer runs: inputs per property. */
+const RUNS = Number(process.env.KINMERGE_FUZZ_RUNS ?? 3_000);
+
+const table: TensorTable = [40, 1, 0, 900, 33, 64, 100_000, 7].map((elements, i) => ({
+  name: `t${i}`,
+  shape: [elements],
+  elements,
+}));
+
+function sample(density: number, scales: readonly number[]): Uint8Array {
+  let state = 7;
+  return encodeTernarySync(
+    table,
+    table.flatMap(({ elements }, index) => {
+      const signs = Int8Array.from({ length: elements }, () => {
+        state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+        const u = state / 2 ** 32;
+        return u < density / 2 ? 1 : u < density ? -1 : 0;
+      });
+      return ternaryFromSigns(index, signs, scales[index % scales.length]!) ?? [];
+    }),
+  );
+}
+
+const samples = [sample(0.01, [0.5]), sample(0.2, [0.5, 0.25, 2]), sample(0.9, [1]), sample(0, [1])];
+const head = containerHead(table, { mode: 'global', density: 0.2, scaleFactor: 4 });
+
+type Mutation =
+  | { kind: 'flip'; at: number; bit: number }
+  | { kind: 'set'; at: number; value: number }
+  | { kind: 'insert'; at: number; bytes: Uint8Array }
+  | { kind: 'cut'; at: number; length: number }
+  | { kind: 'end'; at: number };
+
+// Half of the positions fall into the first bytes, where the headers are.
+const at = fc.oneof(fc.double({ min: 0, max: 0.999, noNaN: true }), fc.double({ min: 0, max: 0.002, noNaN: true }));
+const mutation: fc.Arbitrary<Mutation> = fc.oneof(
+  fc.record({ kind: fc.constant('flip' as const), at, bit: fc.integer({ min: 0, max: 7 }) }),
+  fc.record({ kind: fc.constant('set' as const), at, value: fc.constantFrom(0, 1, 127, 128, 254, 255) }),
+  fc.record({ kind: fc.constant('insert' as const), at, bytes: fc.uint8Array({ minLength: 1, maxLength: 12 }) }),
+  fc.record({ kind: fc.constant('cut' as const), at, length: fc.integer({ min: 1, max: 12 }) }),
+  fc.record({ kind: fc.constant('end' as const), at }),
+);
+
+function mutate(bytes: Uint8Array, mutations: readonly Mutation[]): Uint8Array {
+  let out = Buffer.from(bytes);
+  for (const m of mutations) {
+    const position = Math.floor(m.at * out.length);
+    if (m.kind === 'flip' && out.length > 0) out[position]! ^= 1 << m.bit;
+    if (m.kind === 'set' && out.length > 0) out[position] = m.value;
+    if (m.kind === 'insert') out = Buffer.concat([out.subarray(0, position), m.bytes, out.subarray(position)]);
+    if (m.kind === 'cut') out = Buffer.concat([out.subarray(0, position), out.subarray(position + m.length)]);
+    if (m.kind === 'end') out = out.subarray(0, position);
+  }
+  return new Uint8Array(out);
+}
+
+/** Milliseconds that one input may take: a full pass over the largest sample takes about one. */
+const MAX_MILLISECONDS = 1_000;
+
+/** Either a CodecError, the same in a pass that keeps masks and in one that counts, or a payload in all its bounds. */
+async function judge(bytes: Uint8Array): Promise<void> {
+  const started = performance.now();
+  const counted = await outcome(checkPayload(bytes, table));
+  const decoded = await outcome(decode(bytes));
+  if (counted instanceof CodecError || decoded instanceof CodecError) {
+    expect(String(decoded)).toBe(String(counted));
+    expect((decoded as CodecError).code).toBe((counted as CodecError).code);
+  }
+  expect(performance.now() - started).toBeLessThan(MAX_MILLISECONDS);
+  if (bytes.length > 2_000) return; // The plain decoder is slow.
+  const reference = referenceDecode(bytes, table);
+  expect(reference === null).toBe(counted instanceof CodecError);
+  if (!(counted instanceof CodecError)) {
+    expect(reference!.map((t) => [t.index, t.scale, t.signs.filter((s) => s > 0).length])).toEqual(
+      counted.tensors.map((t) => [t.index, t.scale, t.plus]),
+    );
+  }
+}
+
+async function outcome<T>(work: Promise<T>): Promise<T | CodecError> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof CodecError) return error;
+    throw error;
+  }
+}
+
+async function decode(bytes: Uint8Array): Promise<void> {
+  const reader = await openPayload(bytes, table);
+  let previous = -1;
+  for await (const t of reader.tensors()) {
+    const { elements } = table[t.index]!;
+    expect(t.index).toBeGreaterThan(previous);
+    previous = t.index;
+    expect([t.plus.length, t.minus.length]).toEqual([maskWords(elements), maskWords(elements)]);
+    expect(popcount(t.plus) + popcount(t.minus)).toBe(t.nnz);
+    expect(t.plus.every((word, i) => (word & t.minus[i]!) === 0)).toBe(true);
+    expect(t.scale > 0 && Number.isFinite(t.scale)).toBe(true);
+    // Decoded content is sound: the encoder takes it.
+    expect(encodeTernarySync(table, [t]).length).toBeGreaterThan(0);
+  }
+}
+
+test('mutated payloads give a CodecError or a sound payload', async () => {
+  let refused = 0;
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(...samples),
+      fc.array(mutation, { minLength: 1, maxLength: 4 }),
+      async (bytes, mutations) => {
+        const mutated = mutate(bytes, mutations);
+        await judge(mutated);
+        refused += (await outcome(checkPayload(mutated, table))) instanceof CodecError ? 1 : 0;
+      },
+    ),
+    { numRuns: RUNS },
+  );
+  expect(refused).toBeGreaterThan(RUNS / 10);
+}, 600_000);
+
+test('random bytes behind a good header give a CodecError or a sound payload', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(0, 1),
+      fc.integer({ min: 0, max: 8 }),
+      fc.uint8Array({ maxLength: 60 }),
+      async (flags, count, rest) => {
+        const scale = flags === 0 && count > 0 ? [0, 0, 0, 63] : [];
+        await judge(Uint8Array.from([...Buffer.from('KMTV'), 1, flags, count, 0, 0, 0, ...scale, ...rest]));
+      },
+    ),
+    { numRuns: RUNS },
+  );
+}, 600_000);
+
+test('mutated containers give a CodecError or open', async () => {
+  const bytes = new Uint8Array(Buffer.concat([head, samples[0]!]));
+  await fc.assert(
+    fc.asyncProperty(fc.array(mutation, { minLength: 1, maxLength: 4 }), async (mutations) => {
+      const opened = await outcome(openContainer(mutate(bytes, mutations)));
+      if (!(opened instanceof CodecError)) await outcome(opened.check());
+    }),
+    { numRuns: RUNS / 3 },
+  );
+}, 600_000);

@@ -1,0 +1,170 @@
+import { encode } from '@ipld/dag-cbor';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { RESPONSE_LIMITS as BLOCKS_RESPONSE } from '../../../protocols/blocks/constants.ts';
+import * as blocks from '../../../protocols/blocks/schema.ts';
+import { ProtocolError } from '../../../protocols/errors.ts';
+import { BLOCK_BYTES, MAX_INLINE_PAYLOAD_BYTES, MAX_SIGNED_RECORD_BYTES, MAX_TIPS } from '../../../protocols/limits.ts';
+import { encodeRefusal, MAX_RETRY_AFTER_MS } from '../../../protocols/messages.ts';
+import * as peers from '../../../protocols/peers/schema.ts';
+import { MAX_KNOWN, MAX_PAGE_RECORDS, MAX_WANTED } from '../../../protocols/sync/constants.ts';
+import * as sync from '../../../protocols/sync/schema.ts';
+import { gossipOptions, messageId } from '../../../protocols/updates/gossip-options.ts';
+import { decodeUpdate, encodeUpdate, headsTopic, updatesTopic } from '../../../protocols/updates/schema.ts';
+import { testId } from '../log/helpers.ts';
+
+const bytes = (size: number) => new Uint8Array(size).fill(7);
+const ids = (count: number) => Array.from({ length: count }, (_, i) => testId(i));
+
+function codeOf(call: () => unknown): string {
+  try {
+    call();
+  } catch (error) {
+    if (error instanceof ProtocolError) return error.code;
+    throw error;
+  }
+  return 'none';
+}
+
+describe('every message at its largest', () => {
+  test('passes its own limits', () => {
+    const hello = { kind: 'hello', charter: testId(0), digest: bytes(32), known: ids(MAX_KNOWN), head: bytes(4224) };
+    expect(sync.decodeRequest(sync.encodeRequest(hello as sync.SyncRequest))).toMatchObject({ kind: 'hello' });
+    const wanted = { kind: 'records', charter: testId(0), ids: ids(MAX_WANTED) } as const;
+    expect(sync.decodeRequest(sync.encodeRequest(wanted))).toMatchObject({ kind: 'records' });
+    const page = {
+      status: 'hello',
+      digest: bytes(32),
+      tips: ids(MAX_TIPS),
+      head: bytes(4224),
+      // Short records in the largest number; and one of full size above the bytes of a page.
+      records: [...Array.from({ length: MAX_PAGE_RECORDS - 1 }, () => bytes(1_020)), bytes(MAX_SIGNED_RECORD_BYTES)],
+      done: false,
+    } as const;
+    expect(sync.decodeAnswer(sync.encodeAnswer({ ...page, records: [...page.records] } as sync.SyncAnswer), 'p'));
+    const records = { status: 'records', records: Array(MAX_WANTED).fill(bytes(MAX_SIGNED_RECORD_BYTES)) } as const;
+    expect(sync.decodeAnswer(sync.encodeAnswer({ ...records, records: [...records.records] }), 'p')).toBeDefined();
+    const block = { status: 'block', bytes: bytes(BLOCK_BYTES) } as const;
+    expect(blocks.decodeAnswer(blocks.encodeAnswer(block), 'p')).toMatchObject({ status: 'block' });
+    const list = { status: 'peers', peers: Array(32).fill(Array(8).fill(bytes(320))) } as const;
+    expect(peers.decodeAnswer(peers.encodeAnswer({ ...list, peers: [...list.peers] }), 'p').peers).toHaveLength(32);
+    const update = { record: bytes(MAX_SIGNED_RECORD_BYTES), payload: bytes(MAX_INLINE_PAYLOAD_BYTES) };
+    expect(decodeUpdate(encodeUpdate(update)).payload).toHaveLength(MAX_INLINE_PAYLOAD_BYTES);
+  });
+
+  test('is refused one step above', () => {
+    expect(codeOf(() => encodeUpdate({ record: bytes(MAX_SIGNED_RECORD_BYTES + 1), payload: null }))).toBe('TOO_LARGE');
+    const payload = bytes(MAX_INLINE_PAYLOAD_BYTES + 1);
+    expect(codeOf(() => encodeUpdate({ record: bytes(1), payload }))).toBe('TOO_LARGE');
+    expect(codeOf(() => decodeUpdate(encode({ record: bytes(1), payload })))).toBe('MALFORMED');
+    const block = encode({ status: 'block', bytes: bytes(BLOCK_BYTES + 1) });
+    expect(block.length).toBeLessThanOrEqual(BLOCKS_RESPONSE.maxBytes);
+    expect(codeOf(() => blocks.decodeAnswer(block, 'p'))).toBe('MALFORMED');
+    const hello = { kind: 'hello', charter: testId(0), digest: bytes(32), known: ids(MAX_KNOWN + 1), head: null };
+    expect(codeOf(() => sync.decodeRequest(encode(hello)))).toBe('MALFORMED');
+    const wanted = { kind: 'records', charter: testId(0), ids: ids(MAX_WANTED + 1) };
+    expect(codeOf(() => sync.decodeRequest(encode(wanted)))).toBe('MALFORMED');
+  });
+});
+
+describe('a message that is not of its form', () => {
+  const good = { kind: 'block', manifest: testId(1), index: 0 };
+  test.each([
+    ['a missing field', { kind: 'block', manifest: testId(1) }],
+    ['an extra field', { ...good, more: 1 }],
+    ['an unknown kind', { ...good, kind: 'blob' }],
+    ['a negative index', { ...good, index: -1 }],
+    ['a fraction', { ...good, index: 0.5 }],
+    ['text for an id', { ...good, manifest: testId(1).toString() }],
+    ['bytes for an id', { ...good, manifest: testId(1).bytes }],
+    ['a list', [good]],
+    ['null', null],
+  ])('%s is MALFORMED', (_name, value) => {
+    expect(codeOf(() => blocks.decodeRequest(encode(value)))).toBe('MALFORMED');
+  });
+
+  test('another encoding of the same message is MALFORMED', () => {
+    const canonical = encode(good);
+    expect(blocks.decodeRequest(canonical)).toEqual(good);
+    const longer = Uint8Array.from([...canonical.slice(0, -1), 0x18, 0x00]);
+    const trailing = Uint8Array.from([...canonical, 0]);
+    for (const other of [longer, trailing]) expect(codeOf(() => blocks.decodeRequest(other))).toBe('MALFORMED');
+    // The same map with its keys in another order.
+    const record = [...encode('record'), ...encode(bytes(1))];
+    const payload = [...encode('payload'), 0xf6];
+    expect(decodeUpdate(Uint8Array.from([0xa2, ...record, ...payload])).record).toEqual(bytes(1));
+    expect(codeOf(() => decodeUpdate(Uint8Array.from([0xa2, ...payload, ...record])))).toBe('MALFORMED');
+  });
+
+  test('deep nesting is MALFORMED, not a crash', () => {
+    const deep = new Uint8Array(1_000).fill(0x81);
+    expect(codeOf(() => blocks.decodeRequest(deep))).toBe('MALFORMED');
+    expect(codeOf(() => decodeUpdate(new Uint8Array(200_000).fill(0x81)))).toBe('MALFORMED');
+  });
+
+  test('random bytes give a ProtocolError from every decoder, and nothing else', () => {
+    const decoders = [
+      (input: Uint8Array) => blocks.decodeRequest(input),
+      (input: Uint8Array) => blocks.decodeAnswer(input, 'p'),
+      (input: Uint8Array) => sync.decodeRequest(input),
+      (input: Uint8Array) => sync.decodeAnswer(input, 'p'),
+      (input: Uint8Array) => peers.decodeRequest(input),
+      (input: Uint8Array) => peers.decodeAnswer(input, 'p'),
+      decodeUpdate,
+    ];
+    const valid = [encode(good), encode({ record: bytes(3), payload: null }), encodeRefusal('busy', 5)];
+    const mutated = fc
+      .tuple(fc.constantFrom(...valid), fc.nat(), fc.integer({ min: 0, max: 255 }))
+      .map(([base, at, value]) => base.with(at % base.length, value));
+    fc.assert(
+      fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), mutated), (input) => {
+        for (const decode of decoders) codeOf(() => decode(input));
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
+
+describe('a refusal', () => {
+  test.each([
+    ['busy', 'BUSY'],
+    ['rate-limited', 'RATE_LIMITED'],
+    ['wrong-community', 'WRONG_COMMUNITY'],
+    ['malformed', 'REFUSED'],
+    ['failed', 'REFUSED'],
+  ] as const)('for %s becomes %s', (reason, code) => {
+    expect(codeOf(() => blocks.decodeAnswer(encodeRefusal(reason, 12), 'p'))).toBe(code);
+  });
+
+  test('asks for no longer wait than its bound', () => {
+    expect(() => encodeRefusal('busy', 1e12)).not.toThrow();
+    const endless = encode({ status: 'refused', reason: 'busy', retryAfterMs: MAX_RETRY_AFTER_MS + 1 });
+    expect(codeOf(() => blocks.decodeAnswer(endless, 'p'))).toBe('MALFORMED');
+  });
+});
+
+describe('gossip', () => {
+  test('a message id covers the topic and all data, without ambiguity between them', () => {
+    const id = (topic: string, data: Uint8Array) => Buffer.from(messageId({ topic, data })).toString('hex');
+    const all = [
+      id('a', bytes(2)),
+      id('b', bytes(2)),
+      id('a', bytes(3)),
+      id('a\u0007', bytes(1)),
+      id('', Uint8Array.from([97, 7, 7])),
+    ];
+    expect(new Set(all).size).toBe(all.length);
+    expect(id('a', bytes(2))).toBe(all[0]);
+  });
+
+  test('is open for the topics of the communities only, with a price on every one', () => {
+    const options = gossipOptions([testId(1), testId(2)]);
+    const topics = [testId(1), testId(2)].flatMap((id) => [updatesTopic(id), headsTopic(id)]);
+    expect(options.allowedTopics).toEqual(topics);
+    expect(options.fallbackToFloodsub).toBe(false);
+    expect(Object.keys(options.scoreParams?.topics ?? {})).toEqual(topics);
+    for (const params of Object.values(options.scoreParams?.topics ?? {})) {
+      expect(params.invalidMessageDeliveriesWeight).toBeLessThan(0);
+    }
+  });
+});

@@ -1,0 +1,94 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { BlockWork } from '../../../protocols/blocks/work.ts';
+import { locate } from '../../../protocols/sync/locator.ts';
+import { tipsDigest } from '../../../protocols/sync/schema.ts';
+import { testId } from '../log/helpers.ts';
+
+describe('the blocks of one fetch', () => {
+  test('are handed out once each, without those that are there', async () => {
+    const work = new BlockWork(5, (index) => index === 1 || index === 4);
+    const taken: number[] = [];
+    for (let next = await work.take(); next !== undefined; next = await work.take()) taken.push(next);
+    expect(taken).toEqual([0, 2, 3]);
+    expect(work.skipped).toBe(2);
+    expect(work.finished).toBe(false);
+    for (const _ of taken) work.done();
+    expect(work.finished).toBe(true);
+  });
+
+  test('what one peer gives back another one gets, even when it was waiting for that', async () => {
+    const work = new BlockWork(1, () => false);
+    expect(await work.take()).toBe(0);
+    const waiting = work.takeOrWait();
+    work.giveBack([0]);
+    expect(await waiting).toBe(0);
+    const idle = work.takeOrWait();
+    work.done();
+    expect(await idle).toBeUndefined();
+  });
+
+  test('are all delivered by any number of peers that fail now and then', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 0, max: 40 }),
+        fc.array(fc.boolean(), { maxLength: 30 }),
+        async (count, fails) => {
+          const work = new BlockWork(count, async () => false);
+          const got = new Set<number>();
+          const peer = async () => {
+            for (let next = await work.takeOrWait(); next !== undefined; next = await work.takeOrWait()) {
+              await Promise.resolve();
+              if (fails.pop()) work.giveBack([next]);
+              else {
+                got.add(next);
+                work.done();
+              }
+            }
+          };
+          await Promise.all([peer(), peer(), peer()]);
+          expect(got.size).toBe(count);
+          expect(work.finished).toBe(true);
+        },
+      ),
+      { numRuns: 50 },
+    );
+  });
+
+  test('an error of the sink leaves nothing in flight', async () => {
+    const work = new BlockWork(2, () => Promise.reject(new Error('disk')));
+    await expect(work.take()).rejects.toThrow('disk');
+    expect(await work.takeOrWait()).toBe(0);
+    await expect(work.takeOrWait()).rejects.toThrow('disk');
+    work.giveBack([0]);
+    expect([await work.takeOrWait(), await work.takeOrWait()].sort()).toEqual([0, 1]);
+  });
+});
+
+describe('what a node names as known', () => {
+  const order = Array.from({ length: 1_000 }, (_, i) => testId(i));
+
+  test('is every tip, then places that grow apart from the end, within the limit and each once', () => {
+    const ids = locate([order[999]!, order[500]!], order, 64);
+    expect(ids.slice(0, 2)).toEqual([order[999], order[500]]);
+    expect(ids.length).toBeLessThanOrEqual(64);
+    expect(new Set(ids.map(String)).size).toBe(ids.length);
+    for (const distance of [2, 4, 8, 16, 512]) expect(ids).toContain(order[1_000 - distance]);
+  });
+
+  test('is cut at the limit, and everything of a small log', () => {
+    expect(locate(order, order, 10)).toEqual(order.slice(0, 10));
+    expect(locate([order[2]!], order.slice(0, 3), 10)).toHaveLength(3);
+    expect(locate([], [], 10)).toEqual([]);
+  });
+});
+
+describe('the digest of tips', () => {
+  test('does not depend on their order, and on nothing but them', () => {
+    const [a, b, c] = [testId(1), testId(2), testId(3)];
+    expect(tipsDigest([a, b])).toEqual(tipsDigest([b, a]));
+    expect(tipsDigest([a, b])).not.toEqual(tipsDigest([a, c]));
+    expect(tipsDigest([a])).not.toEqual(tipsDigest([a, b]));
+    expect(tipsDigest([])).toHaveLength(32);
+  });
+});
