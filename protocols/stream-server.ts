@@ -20,8 +20,10 @@ export interface StreamServerInit {
   readonly maxStreams: number;
   /** Streams served at once for one peer. */
   readonly maxStreamsPerPeer: number;
-  /** Requests per peer. */
+  /** Cost units per peer; a request costs one. */
   readonly rate: RateLimit;
+  /** Cost units of the first request of a stream, where that is dearer to answer; default 1. */
+  readonly firstCost?: number;
   readonly progressTimeoutMs?: number | undefined;
   readonly idleTimeoutMs?: number | undefined;
 }
@@ -61,7 +63,7 @@ export class StreamServer {
     this.#init = init;
     this.#open = open;
     this.#limiter = new RateLimiter(init.rate);
-    this.#log = components.logger.forComponent(`kinmerge${init.protocol.replaceAll('/', ':')}`);
+    this.#log = components.logger.forComponent(init.protocol.slice(1).replaceAll('/', ':'));
   }
 
   async start(): Promise<void> {
@@ -122,10 +124,10 @@ export class StreamServer {
     const session = this.#open(remote);
     const timeoutMs = this.#init.idleTimeoutMs ?? IDLE_TIMEOUT_MS;
     try {
-      for (;;) {
+      for (let cost = this.#init.firstCost ?? 1; ; cost = 1) {
         const request = await channel.read({ timeoutMs });
         if (request === undefined) return;
-        const wait = this.#limiter.take(channel.peer);
+        const wait = this.#limiter.take(channel.peer, cost);
         if (wait > 0) {
           await channel.write(encodeRefusal('rate-limited', wait));
           return;

@@ -3,6 +3,7 @@ import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CID } from 'multiformats/cid';
 import type { Blocks, JoinLine } from '../../protocols/index.ts';
+import { logSource } from '../../protocols/index.ts';
 import { fsyncDir, fsyncFile, renameDurably, tempSibling, writeFileDurably } from '../../src/durable.ts';
 import type { CheckpointDocument } from '../../src/log/index.ts';
 import { decodeCheckpoint, decodeSignedHead, MAX_CHECKPOINT_BYTES } from '../../src/log/index.ts';
@@ -13,7 +14,6 @@ import { NodeError } from '../errors.ts';
 import { exists } from '../files.ts';
 import type { Logger } from '../logger.ts';
 import { Fetcher } from '../net/fetcher.ts';
-import { logSource } from '../net/sources.ts';
 import { type Visit, visit } from '../net/visitor.ts';
 import { BlobStore } from '../stores/blob-store.ts';
 import { encodeSidecar, SIDECAR_FILE } from './sidecar.ts';
@@ -62,7 +62,7 @@ export async function pullFromPeer(
   const { charterId } = community.options;
   const timeout = AbortSignal.timeout(PULL_TIMEOUT_MS);
   const signal = AbortSignal.any([components.signal, timeout]);
-  const source = logSource({ charterId }, { book: community.book, head: () => null });
+  const source = logSource({ log: community.book.log, charter: charterId, head: () => null });
   try {
     return await visit(line, { signal, source }, async (peer) => {
       const { view, document } = await agree(peer, { ...components, signal }, run);

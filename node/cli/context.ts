@@ -44,3 +44,10 @@ export type VerbAction<O extends CommonOptions> = (context: CliContext, args: st
 
 /** Registers a verb; `report` receives its exit code, or its error together with the output to print it on. */
 export type Register = <O extends CommonOptions>(command: Command, action: VerbAction<O>) => void;
+
+/** Verbs that one module registers on the program. */
+export interface VerbGroup {
+  /** Names of the verbs, as typed. */
+  readonly words: readonly string[];
+  load(): Promise<(program: Command, register: Register) => void>;
+}

@@ -5,7 +5,7 @@ import type { CliHost, CommonOptions, Register } from './context.ts';
 import { createContext, withCommonOptions } from './context.ts';
 import { EXIT, exitCodeFor } from './exit-codes.ts';
 import { Output } from './output.ts';
-import { verbs } from './verbs/index.ts';
+import { verbGroups } from './verbs/index.ts';
 
 /**
  * Runs one command line.
@@ -55,7 +55,8 @@ export async function run(argv: readonly string[], host: CliHost): Promise<numbe
     });
   };
   // Subcommands inherit what is set above, so it comes first.
-  for (const verb of verbs) verb(program, register);
+  const wanted = verbGroups.filter(({ words }) => words.includes(argv[0] ?? ''));
+  for (const group of wanted.length > 0 ? wanted : verbGroups) (await group.load())(program, register);
   try {
     await program.parseAsync(argv, { from: 'user' });
   } catch (error) {

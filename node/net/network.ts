@@ -8,6 +8,7 @@ import {
   createHost,
   createTopics,
   formatJoinLine,
+  logSource,
   MAX_INLINE_PAYLOAD_BYTES,
   parsePeerAddress,
   peers,
@@ -24,8 +25,8 @@ import { Dialer } from './dialer.ts';
 import { Fetcher } from './fetcher.ts';
 import { judgeUpdate } from './gossip-judge.ts';
 import { Heads } from './heads.ts';
+import { NodeBlocks } from './node-blocks.ts';
 import type { PeerBook } from './peer-book.ts';
-import { logSource, NodeBlocks } from './sources.ts';
 import { Syncer } from './syncer.ts';
 
 /** Heads are gossiped at most this often, in milliseconds: a burst of updates makes one head, not many. */
@@ -82,7 +83,7 @@ export class Network {
           ),
         }),
         sync: sync({
-          source: logSource({ charterId }, { book: community.book, head: () => heads.own }),
+          source: logSource({ log: community.book.log, charter: charterId, head: () => heads.own }),
           onHello: (peer, { ahead }) => {
             if (ahead) syncer?.with(peer);
           },

@@ -1,7 +1,7 @@
 import { encodeSigned, keyToText, type PendingInfo, type SignedRecord } from '../../src/log/index.ts';
 import type { Community } from '../core/community.ts';
 import { NodeError } from '../errors.ts';
-import type { UpdateDocument } from './documents.ts';
+import { MAX_LISTED_WAITING, type StatusDocument, type UpdateDocument } from './documents.ts';
 
 /** Shortest beginning of an id that is looked up; every id begins with the same seven characters. */
 const MIN_PREFIX_CHARS = 8;
@@ -46,17 +46,26 @@ function describeHeld(community: Community, signed: SignedRecord, position: numb
   };
 }
 
-function describePending(community: Community, info: PendingInfo): UpdateDocument {
-  const waitsFor = [
+/** The oldest waiting updates with their reasons. */
+export function listWaiting(community: Community): StatusDocument['waiting'] {
+  const oldest = community.book.log.pending().slice(0, MAX_LISTED_WAITING);
+  return oldest.map((info) => ({ update: info.signed.id.toString(), waitsFor: reasons(info) }));
+}
+
+function reasons(info: PendingInfo): string[] {
+  return [
     ...info.missingRecords.map((id) => `record ${id}`),
     ...info.pendingParents.map((id) => `pending record ${id}`),
     ...(info.missingManifest ? [`manifest of payload ${info.signed.record.payload}`] : []),
     ...(info.missingPayload && !info.missingManifest ? [`payload ${info.signed.record.payload}`] : []),
   ];
+}
+
+function describePending(community: Community, info: PendingInfo): UpdateDocument {
   return {
     ...describeRecord(community, info.signed),
     state: 'pending',
-    waitsFor,
+    waitsFor: reasons(info),
     position: null,
     verdict: 'undecided',
     gate: null,

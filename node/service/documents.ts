@@ -5,6 +5,9 @@ import type { GateResult } from '../../src/kinship/index.ts';
  * keys are multibase `z6Mk…`, times are milliseconds since the epoch, sizes are bytes.
  */
 
+/** Waiting updates that the status lists: enough to see the reason, however many wait. */
+export const MAX_LISTED_WAITING = 20;
+
 export interface StatusDocument {
   readonly version: string;
   readonly community: { readonly id: string; readonly name: string; readonly membership: 'open' | 'members' };
@@ -23,6 +26,8 @@ export interface StatusDocument {
     readonly accepted: number;
     readonly declined: number;
   };
+  /** What waits and for what, the oldest first; at most `MAX_LISTED_WAITING`. */
+  readonly waiting: readonly { readonly update: string; readonly waitsFor: readonly string[] }[];
   /** The current recipe; `provisional` while nothing seals it. */
   readonly recipe: { readonly id: string; readonly updates: number; readonly provisional: boolean };
   /** Whether admission has caught up with the log. */

@@ -8,7 +8,7 @@ import type { View } from '../core/view.ts';
 import { NodeError } from '../errors.ts';
 import type { Network } from '../net/network.ts';
 import { VERSION } from '../version.ts';
-import { describeUpdates, findUpdate } from './describe.ts';
+import { describeUpdates, findUpdate, listWaiting } from './describe.ts';
 import type {
   ContributeDocument,
   ContributeRequest,
@@ -85,6 +85,7 @@ export class LocalService implements NodeService {
         accepted: view.accepted.length,
         declined: view.updates.length - view.accepted.length,
       },
+      waiting: listWaiting(community),
       recipe: { id: view.recipeId.toString(), updates: view.accepted.length, provisional: true },
       deciding: community.deciding,
       folding: community.folding && { updates: community.folding.done, target: community.folding.total },

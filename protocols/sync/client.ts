@@ -98,7 +98,14 @@ async function* pages(channel: Channel, hello: Hello, maxRecords: number): Async
     }
     yield page;
     if (page.done || records >= maxRecords) return;
-    const answer = await ask(channel, { kind: 'next' });
+    let answer: SyncAnswer;
+    try {
+      answer = await ask(channel, { kind: 'next' });
+    } catch (error) {
+      // What came so far is good; the next round goes on from there.
+      if (error instanceof ProtocolError && error.code === 'RATE_LIMITED') return;
+      throw error;
+    }
     if (answer.status !== 'page') throw unexpected(answer, channel);
     page = answer;
     records += page.records.length;

@@ -50,5 +50,8 @@ export const MAX_STREAMS_PER_PEER = 2;
 /** Requests that a server lets wait unread on one stream; clients send one at a time. */
 export const MAX_QUEUED_REQUESTS = 2;
 
-/** Requests per second and peer: 32 pages of 256 records. */
-export const REQUEST_RATE: RateLimit = { perSecond: 32, burst: 128 };
+/** Cost units per second and peer: a page costs one. A whole round of the largest records fits into the burst. */
+export const REQUEST_RATE: RateLimit = { perSecond: 256, burst: 1_024 };
+
+/** Cost units of a hello: the server walks its log to find what is missing. */
+export const HELLO_COST = 16;

@@ -14,7 +14,7 @@ import type { ProtocolComponents } from '../components.ts';
 import { fetchRecords, pull } from './client.ts';
 import { createServer } from './server.ts';
 
-export { MAX_RECORDS_PER_ROUND, SYNC_PROTOCOL } from './constants.ts';
+export { MAX_RECORDS_PER_ROUND, MAX_WANTED, SYNC_PROTOCOL } from './constants.ts';
 export { locate } from './locator.ts';
 export { type LogSourceInit, logSource } from './log-source.ts';
 

@@ -5,6 +5,7 @@ import { ProtocolError } from '../errors.ts';
 import { MAX_TIPS } from '../limits.ts';
 import { type Remote, type Session, StreamServer } from '../stream-server.ts';
 import {
+  HELLO_COST,
   MAX_PAGE_BYTES,
   MAX_PAGE_RECORDS,
   MAX_QUEUED_REQUESTS,
@@ -27,6 +28,7 @@ export function createServer(components: ProtocolComponents, init: SyncInit) {
       maxStreams: MAX_STREAMS,
       maxStreamsPerPeer: MAX_STREAMS_PER_PEER,
       rate: REQUEST_RATE,
+      firstCost: HELLO_COST,
       progressTimeoutMs: init.progressTimeoutMs,
     },
     (remote) => new SyncSession(init, remote),
@@ -42,6 +44,7 @@ class SyncSession implements Session {
   #walk: AsyncIterator<Uint8Array> | Iterator<Uint8Array> | undefined;
   /** A record that did not fit into the page before. */
   #held: Uint8Array | undefined;
+  #greeted = false;
 
   constructor(init: SyncInit, remote: Remote) {
     this.#source = init.source;
@@ -73,8 +76,9 @@ class SyncSession implements Session {
 
   async #hello(request: SyncRequest & { kind: 'hello' }): Promise<Uint8Array> {
     this.#check(request.charter);
-    await this.close();
-    this.#held = undefined;
+    // A walk over the log is what this costs: once per stream, and the rate limit counts streams.
+    if (this.#greeted) throw new ProtocolError('MALFORMED', 'A stream has one hello.');
+    this.#greeted = true;
     const tips = this.#source.tips();
     const digest = tipsDigest(tips);
     const equal = equalBytes(digest, request.digest);

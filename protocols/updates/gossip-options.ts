@@ -71,7 +71,7 @@ function scoreParams(topics: readonly string[]): Partial<PeerScoreParams> {
     IPColocationFactorWeight: -5,
     IPColocationFactorThreshold: PEERS_PER_ADDRESS,
     // Nodes of one machine (tests, demos, several communities) share the loopback addresses by nature.
-    IPColocationFactorWhitelist: new Set(['127.0.0.1', '::1']),
+    IPColocationFactorWhitelist: new Set(['127.0.0.1', '::1', '::ffff:127.0.0.1', '::ffff:7f00:1']),
     behaviourPenaltyWeight: -10,
     behaviourPenaltyThreshold: 6,
     behaviourPenaltyDecay: 0.2,

@@ -5,19 +5,24 @@ import { siblingModule } from '../worker-url.ts';
 import type { MatrixEngine, ProjectionJob, ProjectionResult } from './engine.ts';
 import { ComputeError, type ComputeErrorCode } from './errors.ts';
 import { checkJob } from './job.ts';
-import type { FromWorker, ToWorker } from './messages.ts';
+import { CONTROL, type FromWorker, type ToWorker } from './messages.ts';
 
 /** Threads that may die in a row, without a job finished between, before the engine gives up. */
 export const CRASHES_MAX = 2;
 /**
- * Milliseconds that a thread has to leave a cancelled or closed job by itself before it is terminated. Products end
- * with their slice, well within this; the eigenproblem of a large matrix is one piece of work and does not.
+ * Milliseconds that a thread has to leave a cancelled or closed job by itself. Products end with their slice, well
+ * within this; the eigenproblem of a large matrix is one piece of work and does not, so its thread is terminated then.
+ *
+ * A thread inside onnxruntime is never terminated: its add-on aborts the whole process when that happens.
  */
 export const STOP_GRACE_MS = 2_000;
 
+/** Milliseconds that an exiting process waits for a slice to end; a slice takes about a tenth of that. */
+export const EXIT_WAIT_MS = 10_000;
+
 interface Task {
   readonly job: ProjectionJob;
-  readonly cancelled: Int32Array<SharedArrayBuffer>;
+  readonly control: Int32Array<SharedArrayBuffer>;
   resolve(result: ProjectionResult): void;
   reject(error: unknown): void;
 }
@@ -35,6 +40,14 @@ export interface CpuEngineOptions {
   readonly workerUrl?: URL;
   /** Default: STOP_GRACE_MS. */
   readonly stopGraceMs?: number;
+}
+
+/** Engines with threads, which a leaving process must not interrupt inside onnxruntime. */
+const open = new Set<CpuEngine>();
+
+/** Leaving the process terminates its threads: cancels what runs and waits, at most a slice, until that is safe. */
+function settleThreads(): void {
+  for (const engine of open) engine.settleThreads();
 }
 
 export function createCpuEngine(options: CpuEngineOptions): MatrixEngine {
@@ -66,11 +79,11 @@ class CpuEngine implements MatrixEngine {
     signal?.throwIfAborted();
     if (this.#closing !== null) throw closed();
     if (this.#crashes >= CRASHES_MAX) throw gaveUp();
-    const cancelled = new Int32Array(new SharedArrayBuffer(4));
+    const control = new Int32Array(new SharedArrayBuffer(CONTROL.entries * Int32Array.BYTES_PER_ELEMENT));
     const settled = Promise.withResolvers<ProjectionResult>();
-    const task: Task = { job, cancelled, resolve: settled.resolve, reject: settled.reject };
+    const task: Task = { job, control, resolve: settled.resolve, reject: settled.reject };
     const onAbort = (): void => {
-      Atomics.store(cancelled, 0, 1);
+      Atomics.store(control, CONTROL.cancelled, 1);
       const index = this.#waiting.indexOf(task);
       if (index >= 0) this.#waiting.splice(index, 1);
       else setTimeout(() => this.#replaceStuck(task), this.#stopGraceMs).unref();
@@ -91,23 +104,43 @@ class CpuEngine implements MatrixEngine {
     return this.#closing;
   }
 
+  /** Blocks the caller. */
+  settleThreads(): void {
+    const tasks = this.#slots.flatMap(({ task }) => (task === null ? [] : [task]));
+    for (const { control } of tasks) Atomics.store(control, CONTROL.cancelled, 1);
+    for (const { control } of tasks) Atomics.wait(control, CONTROL.interruptible, 0, EXIT_WAIT_MS);
+  }
+
   #dispatch(): void {
     for (const slot of this.#slots) {
-      if (slot.task !== null) continue;
-      const task = this.#waiting.shift();
-      if (task === undefined) return;
-      slot.task = task;
-      slot.worker ??= this.#start(slot);
+      while (slot.task === null) {
+        const task = this.#waiting.shift();
+        if (task === undefined) return;
+        this.#hand(slot, task);
+      }
+    }
+  }
+
+  #hand(slot: Slot, task: Task): void {
+    if (open.size === 0) process.on('exit', settleThreads);
+    open.add(this);
+    slot.worker ??= this.#start(slot);
+    const { job, control } = task;
+    try {
+      const message: ToWorker = { kind: 'project', job, control };
+      slot.worker.postMessage(message, [job.sum.buffer, job.update.buffer]);
       slot.worker.ref();
-      const message: ToWorker = { kind: 'project', job: task.job, cancelled: task.cancelled };
-      slot.worker.postMessage(message, [task.job.sum.buffer, task.job.update.buffer]);
+      slot.task = task;
+    } catch (cause) {
+      const text = 'The buffers of a job cannot be transferred: they are shared, or were given away before.';
+      task.reject(new ComputeError('BAD_JOB', text, {}, { cause }));
     }
   }
 
   #start(slot: Slot): Worker {
     const worker = new Worker(this.#workerUrl, { name: 'kinmerge-compute' });
     let cause: unknown;
-    worker.on('message', (message: FromWorker) => this.#onMessage(slot, message));
+    worker.on('message', (message: FromWorker) => this.#onMessage(slot, worker, message));
     worker.on('error', (error) => {
       cause = error;
     });
@@ -115,12 +148,14 @@ class CpuEngine implements MatrixEngine {
     return worker;
   }
 
-  #onMessage(slot: Slot, message: FromWorker): void {
+  #onMessage(slot: Slot, worker: Worker, message: FromWorker): void {
+    // The last word of a thread that was already replaced is about a job that was given up.
+    if (slot.worker !== worker) return;
     const task = slot.task;
     slot.task = null;
     this.#crashes = 0;
     // An idle thread does not keep the process alive.
-    slot.worker?.unref();
+    worker.unref();
     if (message.kind === 'done') task?.resolve(message.result);
     if (message.kind === 'failed') task?.reject(failure(message));
     if (this.#closing === null) this.#dispatch();
@@ -154,7 +189,8 @@ class CpuEngine implements MatrixEngine {
   /** Takes the thread away from a cancelled job that it did not leave; the next job gets a fresh one. */
   #replaceStuck(task: Task): void {
     const slot = this.#slots.find((candidate) => candidate.task === task);
-    if (slot === undefined || this.#closing !== null) return;
+    // A job that is not interruptible now ends with its slice: it looks at the cancellation before any long work.
+    if (slot === undefined || this.#closing !== null || !isInterruptible(task)) return;
     const stuck = slot.worker;
     slot.worker = null;
     slot.task = null;
@@ -169,18 +205,27 @@ class CpuEngine implements MatrixEngine {
         const { worker, task } = slot;
         if (worker === null) return;
         if (task !== null) {
-          Atomics.store(task.cancelled, 0, 1);
+          Atomics.store(task.control, CONTROL.cancelled, 1);
           task.reject(closed());
         }
         const left = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
         worker.ref();
         worker.postMessage({ kind: 'close' } satisfies ToWorker);
-        const timer = setTimeout(() => void worker.terminate(), this.#stopGraceMs);
+        const timer = setTimeout(() => {
+          if (task !== null && isInterruptible(task)) void worker.terminate();
+        }, this.#stopGraceMs);
         await left;
         clearTimeout(timer);
       }),
     );
+    open.delete(this);
+    if (open.size === 0) process.off('exit', settleThreads);
   }
+}
+
+/** Whether the job's thread runs plain JavaScript; once cancelled, it does not enter onnxruntime from there. */
+function isInterruptible(task: Task): boolean {
+  return Atomics.load(task.control, CONTROL.interruptible) !== 0;
 }
 
 function closed(): ComputeError {

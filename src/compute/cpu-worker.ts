@@ -3,8 +3,8 @@ import { setImmediate } from 'node:timers/promises';
 import { parentPort } from 'node:worker_threads';
 import { KinmergeError } from '../errors.ts';
 import { createCpuKernels } from './kernels.ts';
-import type { FromWorker, ToWorker } from './messages.ts';
-import { project } from './projection.ts';
+import { CONTROL, type FromWorker, type ToWorker } from './messages.ts';
+import { type Pace, project } from './projection.ts';
 
 class Cancelled extends Error {}
 
@@ -16,14 +16,22 @@ port.on('message', async (message: ToWorker) => {
     port.close();
     return;
   }
-  const { job, cancelled } = message;
-  const pause = async (): Promise<void> => {
-    await setImmediate();
-    if (Atomics.load(cancelled, 0) !== 0) throw new Cancelled();
+  const { job, control } = message;
+  const pace: Pace = {
+    async pause() {
+      await setImmediate();
+      if (Atomics.load(control, CONTROL.cancelled) !== 0) throw new Cancelled();
+    },
+    interruptible(work) {
+      allowTermination(control, true);
+      const result = work();
+      allowTermination(control, false);
+      return result;
+    },
   };
   try {
-    await pause();
-    const result = await project(job, kernels, pause);
+    await pace.pause();
+    const result = await project(job, kernels, pace);
     reply({ kind: 'done', result }, [result.sum.buffer, result.update.buffer]);
   } catch (error) {
     if (error instanceof Cancelled) {
@@ -33,8 +41,15 @@ port.on('message', async (message: ToWorker) => {
     } else {
       reply({ kind: 'failed', code: '', message: String(error), fields: {} });
     }
+  } finally {
+    allowTermination(control, true);
   }
 });
+
+function allowTermination(control: Int32Array<SharedArrayBuffer>, allowed: boolean): void {
+  Atomics.store(control, CONTROL.interruptible, allowed ? 1 : 0);
+  Atomics.notify(control, CONTROL.interruptible);
+}
 
 function reply(message: FromWorker, transfer: ArrayBuffer[] = []): void {
   port.postMessage(message, transfer);

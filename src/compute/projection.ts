@@ -21,15 +21,22 @@ export const SLICE_PRODUCTS = 8e9;
 /** Largest |<S,C> - expected| in units of |S| |T|. Rounding gives about 1e-15; more is a defect of the backend. */
 export const INNER_PRODUCT_TOLERANCE = 1e-5;
 
+/** How a job lets itself be stopped. */
+export interface Pace {
+  /** Called between slices, and before and after `interruptible` work; throws to stop the job. */
+  pause(): Promise<void>;
+  /** Runs long plain JavaScript, without any native call inside. */
+  interruptible<T>(work: () => T): T;
+}
+
 /**
  * @param job - validated by the engine
- * @param pause - called between slices; throws to stop the job
  * @throws ComputeError `NON_FINITE`, `INVARIANT_BROKEN`, `RUNTIME_FAILED`
  */
 export async function project(
   job: ProjectionJob,
   kernels: Kernels,
-  pause: () => Promise<void>,
+  pace: Pace,
   sliceProducts = SLICE_PRODUCTS,
 ): Promise<ProjectionResult> {
   const { sum, update, rows, columns, rule } = job;
@@ -56,7 +63,7 @@ export async function project(
       } else {
         await kernels.run('crossWide', { A: panel, S: wholeSum }, panelOf(product, k, start, end));
       }
-      await pause();
+      await pace.pause();
     }
     return product;
   };
@@ -66,13 +73,14 @@ export async function project(
     for (const [start, end] of panels(k, 2 * k * k)) {
       const feeds = { A: panelOf(a, k, start, end), X: square(x), B: square(a) };
       await kernels.run('sandwich', feeds, panelOf(product, k, start, end));
-      await pause();
+      await pace.pause();
     }
     return product;
   };
 
-  const { values, vectors } = eigenSymmetric(await cross(wholeSum.data), k);
-  await pause();
+  const gram = await cross(wholeSum.data);
+  const { values, vectors } = pace.interruptible(() => eigenSymmetric(gram, k));
+  await pace.pause();
   const spectrum = spectrumOf(values, Math.max(rows, columns), rule.alpha);
   // A tall S is projected as its transpose: M = T^T S and C^T = T^T - K S^T.
   const b = await sandwich(vectors, await cross(update));
@@ -98,7 +106,7 @@ export async function project(
       projected += change * change;
       sum[offset + i] = before + change;
     }
-    await pause();
+    await pace.pause();
   }
   checkInnerProduct(innerProduct, removal.innerProduct, Math.sqrt(squares.sum * squares.update));
   return {

@@ -5,7 +5,7 @@
  * a passed verification says that the model is within them, and only `exact` says that it is the same.
  */
 import type { RunOptions } from '../run-options.ts';
-import type { Checkpoint, TensorInfo } from '../tensors/index.ts';
+import { type Checkpoint, compareNames, type TensorInfo } from '../tensors/index.ts';
 import { MergeError } from './errors.ts';
 import { narrowFinite } from './export.ts';
 import { checkScale, deltasOf, indexDeltas, type MergedDeltas, mergeInto, readMerged } from './merged.ts';
@@ -129,6 +129,7 @@ async function verifyTensors(
   for (const name of directory.tensors.keys()) {
     if (!base.tensors.has(name)) verdicts.push(verdictOf(name, ['unexpected']));
   }
+  verdicts.sort((a, b) => compareNames(a.name, b.name));
   return { verdicts, checked };
 }
 

@@ -131,7 +131,7 @@ test('mutated payloads give a CodecError or a sound payload', async () => {
         refused += (await outcome(checkPayload(mutated, table))) instanceof CodecError ? 1 : 0;
       },
     ),
-    { numRuns: RUNS },
+    { numRuns: RUNS, endOnFailure: true },
   );
   expect(refused).toBeGreaterThan(RUNS / 10);
 }, 600_000);
@@ -147,7 +147,7 @@ test('random bytes behind a good header give a CodecError or a sound payload', a
         await judge(Uint8Array.from([...Buffer.from('KMTV'), 1, flags, count, 0, 0, 0, ...scale, ...rest]));
       },
     ),
-    { numRuns: RUNS },
+    { numRuns: RUNS, endOnFailure: true },
   );
 }, 600_000);
 
@@ -158,6 +158,6 @@ test('mutated containers give a CodecError or open', async () => {
       const opened = await outcome(openContainer(mutate(bytes, mutations)));
       if (!(opened instanceof CodecError)) await outcome(opened.check());
     }),
-    { numRuns: RUNS / 3 },
+    { numRuns: RUNS / 3, endOnFailure: true },
   );
 }, 600_000);

@@ -1,26 +1,16 @@
-import type { Command } from 'commander';
-import type { Register } from '../context.ts';
-import { communityVerbs } from './community.ts';
-import { contributeVerb } from './contribute.ts';
-import { daemonVerb } from './daemon.ts';
-import { joinVerb } from './join.ts';
+import type { VerbGroup } from '../context.ts';
 import { offlineVerbs } from './offline/index.ts';
-import { peersVerb } from './peers.ts';
-import { pullVerb } from './pull.ts';
-import { statusVerb } from './status.ts';
-import { updateVerbs } from './updates.ts';
-import { verifyVerb } from './verify.ts';
 
-/** Every verb of the command line, in the order of `--help`. */
-export const verbs: readonly ((program: Command, register: Register) => void)[] = [
-  communityVerbs,
-  joinVerb,
-  daemonVerb,
-  contributeVerb,
-  pullVerb,
-  verifyVerb,
-  statusVerb,
-  peersVerb,
-  updateVerbs,
+/** Every verb of the command line, in the order of `--help`. Each is loaded when it is wanted: libp2p alone takes a second. */
+export const verbGroups: readonly VerbGroup[] = [
+  { words: ['community'], load: async () => (await import('./community.ts')).communityVerbs },
+  { words: ['join'], load: async () => (await import('./join.ts')).joinVerb },
+  { words: ['daemon'], load: async () => (await import('./daemon.ts')).daemonVerb },
+  { words: ['contribute'], load: async () => (await import('./contribute.ts')).contributeVerb },
+  { words: ['pull'], load: async () => (await import('./pull.ts')).pullVerb },
+  { words: ['verify'], load: async () => (await import('./verify.ts')).verifyVerb },
+  { words: ['status'], load: async () => (await import('./status.ts')).statusVerb },
+  { words: ['peers'], load: async () => (await import('./peers.ts')).peersVerb },
+  { words: ['log', 'show', 'why'], load: async () => (await import('./updates.ts')).updateVerbs },
   ...offlineVerbs,
 ];

@@ -22,6 +22,7 @@ function renderStatus(status: StatusDocument): string {
     ...(daemon?.join ?? []).map((line) => ['join line', line]),
     ['peers', `${status.peers} connected`],
     ['updates', `${log.held} held: ${log.accepted} accepted, ${log.declined} declined; ${log.pending} pending`],
+    ...status.waiting.map(({ update, waitsFor }) => ['', `${update} waits for ${waitsFor.join(', ')}`]),
     ['recipe', `${recipe.id}  (${recipe.updates} updates${recipe.provisional ? ', provisional' : ''})`],
     ['fold', folding === null ? 'up to date' : `${folding.updates} of ${folding.target} updates`],
     ['checkpoint', checkpoint === null ? 'none yet' : `${checkpoint.path}  (recipe ${checkpoint.recipe})`],

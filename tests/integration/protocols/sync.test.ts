@@ -203,7 +203,7 @@ describe('two nodes', () => {
     const client = await member();
     const peer = await connect(client.node, server.node);
     const rounds = async (): Promise<never> => {
-      for (let i = 0; i < REQUEST_RATE.burst * 3; i++) await client.node.services.sync.pull(peer, client.sink);
+      for (let i = 0; i < REQUEST_RATE.burst; i++) await client.node.services.sync.pull(peer, client.sink);
       throw new Error('never limited');
     };
     const error = await failure(rounds());
@@ -278,6 +278,30 @@ describe('peers that do not keep the protocol', () => {
     const peer = await connect(client.node, server);
     const result = await client.node.services.sync.pull(peer, client.sink, { maxRecords: 120 });
     expect(result).toMatchObject({ received: 150, complete: false });
+  });
+
+  test('a record of a newer version is no fault of the peer, and what came before it is kept', async () => {
+    const newer = cbor({ body: cbor({ version: 2, kind: 'seal' }), signature: new Uint8Array(64) });
+    const server = await liar((_request, count) =>
+      count === 0
+        ? hello({ done: false, records: [encodeSigned(long[0]!)] })
+        : cbor({ status: 'page', records: [newer], done: true }),
+    );
+    const client = await member();
+    const error = await failure(client.node.services.sync.pull(await connect(client.node, server), client.sink));
+    expect(error.code).toBe('NEWER_VERSION');
+    expect(isBreach(error)).toBe(false);
+    expect(client.log.size).toBe(1);
+  });
+
+  test('a rate limit in the middle of a round ends it with what came so far', async () => {
+    const limited = cbor({ status: 'refused', reason: 'rate-limited', retryAfterMs: 5 });
+    const server = await liar((_request, count) =>
+      count === 0 ? hello({ done: false, records: [encodeSigned(long[0]!)] }) : limited,
+    );
+    const client = await member();
+    const result = await client.node.services.sync.pull(await connect(client.node, server), client.sink);
+    expect(result).toMatchObject({ received: 1, complete: false });
   });
 
   test('a peer that goes silent between pages is given up', async () => {

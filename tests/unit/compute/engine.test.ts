@@ -1,3 +1,7 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import { CRASHES_MAX, createCpuEngine } from '../../../src/compute/cpu-engine.ts';
 import {
@@ -8,7 +12,7 @@ import {
   WORKERS_MAX,
 } from '../../../src/compute/index.ts';
 import { createCpuKernels } from '../../../src/compute/kernels.ts';
-import { checkInnerProduct, project } from '../../../src/compute/projection.ts';
+import { checkInnerProduct, type Pace, project } from '../../../src/compute/projection.ts';
 import type { OpcmRule } from '../../../src/merge/opcm.ts';
 import { gaussian32 } from './random.ts';
 
@@ -19,10 +23,16 @@ function job(rows: number, columns: number, seed = 1, rule = ref): ProjectionJob
 }
 
 const engines: MatrixEngine[] = [];
-async function engine(workers = 1): Promise<MatrixEngine> {
-  const opened = await createEngine({ device: 'cpu', workers });
+async function freshEngine(): Promise<MatrixEngine> {
+  const opened = await createEngine({ device: 'cpu', workers: 1 });
   engines.push(opened);
   return opened;
+}
+/** One engine for all tests that leave it as they found it: a thread takes a third of a second to start. */
+let common: Promise<MatrixEngine> | undefined;
+function engine(): Promise<MatrixEngine> {
+  common ??= freshEngine();
+  return common;
 }
 afterAll(() => Promise.all(engines.map((opened) => opened.close())));
 
@@ -81,12 +91,18 @@ describe('a projection', () => {
   it('gives the same whatever the slices, up to rounding of the products', async () => {
     const kernels = createCpuKernels();
     const pauses = { whole: 0, sliced: 0 };
+    const pace = (which: keyof typeof pauses): Pace => ({
+      async pause() {
+        pauses[which]++;
+      },
+      interruptible: (work) => work(),
+    });
     for (const [rows, columns] of [
       [10, 33],
       [33, 10],
     ] as const) {
-      const whole = await project(job(rows, columns), kernels, async () => void pauses.whole++);
-      const sliced = await project(job(rows, columns), kernels, async () => void pauses.sliced++, 700);
+      const whole = await project(job(rows, columns), kernels, pace('whole'));
+      const sliced = await project(job(rows, columns), kernels, pace('sliced'), 700);
       expect(Math.max(...sliced.sum.map((x, i) => Math.abs(x - whole.sum[i]!)))).toBeLessThan(1e-6);
     }
     expect(pauses.sliced).toBeGreaterThan(2 * pauses.whole);
@@ -153,6 +169,24 @@ describe('the cpu engine', () => {
     expect(ticks).toBeGreaterThan(2);
   });
 
+  it('refuses buffers that were given away or are shared, and goes on', async () => {
+    const opened = await engine();
+    const given = job(50, 50);
+    const first = opened.project(given);
+    const behind = opened.project(job(50, 50));
+    await expect(opened.project(given)).rejects.toMatchObject({ code: 'BAD_JOB' });
+    const twice = job(4, 4);
+    const queued = [opened.project(twice), opened.project(twice), opened.project(job(4, 4))];
+    expect((await queued[0]!).rank).toBe(4);
+    await expect(queued[1]).rejects.toMatchObject({ code: 'BAD_JOB' });
+    expect((await queued[2]!).rank).toBe(4);
+    const shared = new Float32Array(new SharedArrayBuffer(64)) as unknown as Float32Array<ArrayBuffer>;
+    await expect(opened.project({ ...job(4, 4), sum: shared })).rejects.toMatchObject({ code: 'BAD_JOB' });
+    expect((await first).rank).toBe(50);
+    expect((await behind).rank).toBe(50);
+    expect((await opened.project(job(4, 4))).rank).toBe(4);
+  });
+
   it('stops for an abort at once, also when queued, and takes new jobs after', async () => {
     const opened = await engine();
     const control = new AbortController();
@@ -166,7 +200,7 @@ describe('the cpu engine', () => {
   });
 
   it('fails what is under way when closed, and takes nothing after', async () => {
-    const opened = await engine();
+    const opened = await freshEngine();
     const running = opened.project(job(200, 400));
     const queued = opened.project(job(4, 4));
     const closing = opened.close();
@@ -177,16 +211,28 @@ describe('the cpu engine', () => {
     await expect(opened.project(job(4, 4))).rejects.toMatchObject({ code: 'ENGINE_CLOSED' });
   });
 
-  it('takes the thread away from a cancelled job that does not end, which is no crash', async () => {
-    const opened = createCpuEngine({ workers: 1, chosen: 'for a test', stopGraceMs: 0 });
+  it('takes the thread away from a cancelled job that stays in its eigenproblem, which is no crash', async () => {
+    const opened = createCpuEngine({ workers: 1, chosen: 'for a test', stopGraceMs: 50 });
     engines.push(opened);
+    await opened.project(job(4, 4));
     for (let i = 0; i < CRASHES_MAX + 1; i++) {
       const control = new AbortController();
-      const running = opened.project(job(300, 300), { signal: control.signal });
+      // The products of this size take a tenth of a second, the eigenproblem several seconds.
+      const running = opened.project(job(900, 900), { signal: control.signal });
+      await sleep(700);
       control.abort(new Error('enough'));
       await expect(running).rejects.toThrow('enough');
+      const started = performance.now();
       expect((await opened.project(job(4, 4))).rank).toBe(4);
+      expect(performance.now() - started).toBeLessThan(20_000);
     }
+  });
+
+  it.each([0, 150, 400])('lets a process exit in the middle of a product with its own code (%s ms in)', async (ms) => {
+    const script = fileURLToPath(new URL('./exiting-process.ts', import.meta.url));
+    const child = spawn(process.execPath, [script, String(ms)], { stdio: ['ignore', 'inherit', 'pipe'] });
+    const [code, signal] = await once(child, 'exit');
+    expect([code, signal]).toEqual([7, null]);
   });
 
   it('starts a fresh thread after one died, and gives up when threads die in a row', async () => {

@@ -11,13 +11,12 @@ const LAMBDAS = [
   2.6197739535046263, 2.800139061504728,
 ];
 
-it('folds the eight experts of vision8 in seconds, nearly orthogonal, and exports what it folded', async () => {
+it('folds the eight experts of vision8 as an independent implementation does, and exports what it folded', async () => {
   const { base, tensors, open } = await vision8();
   expect(tensors.filter(({ linear }) => linear)).toHaveLength(16);
   const engine = await engineOf(2);
   const dir = await scratch();
   let from: string | null = null;
-  const started = performance.now();
   for (const [i, task] of TASKS.entries()) {
     const update = await open(task);
     const to: string = join(dir, String(i));
@@ -33,7 +32,6 @@ it('folds the eight experts of vision8 in seconds, nearly orthogonal, and export
     );
     from = to;
   }
-  expect((performance.now() - started) / TASKS.length).toBeLessThan(3_000);
 
   const state = await openState(from!);
   const out = join(dir, 'merged');

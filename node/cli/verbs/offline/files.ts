@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { CONTAINER_MAGIC } from '../../../../src/codec/container-format.ts';
 import { CheckpointError } from '../../../../src/tensors/index.ts';
 
@@ -20,12 +20,13 @@ export async function closingAfter<T>(work: (keep: <R extends Closable>(resource
   }
 }
 
-/** The first bytes of a file, at most `length`; none of a directory. @throws CheckpointError */
+/** The first bytes of a file, at most `length`; none of what is not a file. @throws CheckpointError */
 export async function readHead(path: string, length: number): Promise<Uint8Array> {
   try {
+    // A pipe would hold up the opening itself.
+    if (!(await stat(path)).isFile()) return new Uint8Array(0);
     const file = await open(path, 'r');
     try {
-      if (!(await file.stat()).isFile()) return new Uint8Array(0);
       const { bytesRead, buffer } = await file.read(new Uint8Array(length), 0, length, 0);
       return buffer.subarray(0, bytesRead);
     } finally {

@@ -2,22 +2,16 @@
  * The verbs that need no network and no home: the library on files.
  *
  * - `encode`, `decode`, `inspect`, `kinship`, `merge`, `evaluate`: one file each
- * - `kinship-compare`, `recognise`: what those verbs find out; `files`, `out`: inputs and outputs
+ * - `kinship-compare`, `recognise`, `recognise-document`: what those verbs find out; `files`, `out`: their inputs and
+ *   outputs
  */
-import type { Command } from 'commander';
-import type { Register } from '../../context.ts';
-import { decodeVerb } from './decode.ts';
-import { encodeVerb } from './encode.ts';
-import { evaluateVerb } from './evaluate.ts';
-import { inspectVerb } from './inspect.ts';
-import { kinshipVerb } from './kinship.ts';
-import { mergeVerb } from './merge.ts';
+import type { VerbGroup } from '../../context.ts';
 
-export const offlineVerbs: readonly ((program: Command, register: Register) => void)[] = [
-  encodeVerb,
-  decodeVerb,
-  inspectVerb,
-  kinshipVerb,
-  mergeVerb,
-  evaluateVerb,
+export const offlineVerbs: readonly VerbGroup[] = [
+  { words: ['encode'], load: async () => (await import('./encode.ts')).encodeVerb },
+  { words: ['decode'], load: async () => (await import('./decode.ts')).decodeVerb },
+  { words: ['inspect'], load: async () => (await import('./inspect.ts')).inspectVerb },
+  { words: ['kinship'], load: async () => (await import('./kinship.ts')).kinshipVerb },
+  { words: ['merge'], load: async () => (await import('./merge.ts')).mergeVerb },
+  { words: ['evaluate'], load: async () => (await import('./evaluate.ts')).evaluateVerb },
 ];

@@ -1,37 +1,11 @@
 import type { CID } from 'multiformats/cid';
-import type { BlockSource, LogSource } from '../../protocols/index.ts';
-import { locate } from '../../protocols/index.ts';
+import type { BlockSource } from '../../protocols/index.ts';
 import type { Manifest } from '../../src/log/index.ts';
-import { encodeSigned } from '../../src/log/index.ts';
 import type { CheckpointShelf } from '../core/checkpoint-shelf.ts';
 import type { RecordBook } from '../core/record-book.ts';
 
 /** Manifests kept in memory while their blocks are served: one for each peer that is being served, and some more. */
 export const MAX_CACHED_MANIFESTS = 64;
-
-/** The log as the sync protocol serves it. */
-export function logSource(
-  options: { charterId: CID },
-  components: { book: RecordBook; head: () => Uint8Array | null },
-): LogSource {
-  const { log } = components.book;
-  return {
-    charter: options.charterId,
-    tips: () => log.heads(),
-    known: (limit) =>
-      locate(
-        log.heads(),
-        [...log.held()].map(({ id }) => id),
-        limit,
-      ),
-    has: (id) => ['held', 'pending'].includes(log.state(id)),
-    *recordsSince(known) {
-      for (const signed of log.heldExcept(known)) yield encodeSigned(signed);
-    },
-    record: (id) => components.book.encoded(id),
-    head: components.head,
-  };
-}
 
 /** What the blocks protocol serves: the charter, manifests, payloads, and the newest checkpoints. */
 export class NodeBlocks implements BlockSource {
