@@ -95,8 +95,16 @@ export class ApiClient implements NodeService {
   }
 }
 
-/** Connects to the daemon whose address and token `apiFile` holds; undefined without one. */
-export async function connectApi(apiFile: string, signal?: AbortSignal): Promise<ApiClient | undefined> {
+/**
+ * Connects to the daemon whose address and token `apiFile` holds.
+ *
+ * @param options.pid - only the API of this process will do: the file may be left from one that was killed
+ * @returns undefined without such a file
+ */
+export async function connectApi(
+  apiFile: string,
+  options: { pid?: number; signal?: AbortSignal } = {},
+): Promise<ApiClient | undefined> {
   let text: string;
   try {
     text = await readFile(apiFile, 'utf8');
@@ -104,7 +112,9 @@ export async function connectApi(apiFile: string, signal?: AbortSignal): Promise
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
-  const { port, token } = apiFileSchema.parse(JSON.parse(text));
+  const { port, token, pid } = apiFileSchema.parse(JSON.parse(text));
+  if (options.pid !== undefined && options.pid !== pid) return undefined;
+  const { signal } = options;
   return new ApiClient({ port, token, ...(signal && { signal }) });
 }
 

@@ -7,6 +7,14 @@ import { EXIT, exitCodeFor } from './exit-codes.ts';
 import { Output } from './output.ts';
 import { verbGroups } from './verbs/index.ts';
 
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+
+/**
+ * A second signal ends the process at once, but not one that comes this soon, in milliseconds: Ctrl-C reaches a child
+ * process both from the terminal and from the parent that passes signals on.
+ */
+const SAME_INTERRUPT_MS = 500;
+
 /**
  * Runs one command line.
  *
@@ -15,16 +23,21 @@ import { verbGroups } from './verbs/index.ts';
  */
 export async function main(argv: readonly string[]): Promise<number> {
   const controller = new AbortController();
-  const interrupt = () => controller.abort(new NodeError('INTERRUPTED', 'interrupted'));
-  // Once: a second signal ends the process the hard way.
-  process.once('SIGINT', interrupt);
-  process.once('SIGTERM', interrupt);
+  let interrupted = 0;
+  const interrupt = () => {
+    if (!controller.signal.aborted) {
+      interrupted = performance.now();
+      controller.abort(new NodeError('INTERRUPTED', 'interrupted'));
+    } else if (performance.now() - interrupted > SAME_INTERRUPT_MS) {
+      process.exit(EXIT.interrupted);
+    }
+  };
+  for (const name of SIGNALS) process.on(name, interrupt);
   process.stdout.on('error', ignoreClosedPipe);
   try {
     return await run(argv, { stdout: process.stdout, stderr: process.stderr, signal: controller.signal });
   } finally {
-    process.removeListener('SIGINT', interrupt);
-    process.removeListener('SIGTERM', interrupt);
+    for (const name of SIGNALS) process.removeListener(name, interrupt);
   }
 }
 

@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { CID } from 'multiformats/cid';
+import { MAX_INLINE_PAYLOAD_BYTES } from '../../protocols/index.ts';
 import type { Decision } from '../../src/kinship/index.ts';
 import type { IdentifiedManifest, SignedRecord } from '../../src/log/index.ts';
 import { encodeSigned, isMember, keyToText, manifestOf, signRecord } from '../../src/log/index.ts';
@@ -19,7 +20,8 @@ export interface Contribution {
   readonly document: ContributeDocument;
   /** `null` after a dry run. */
   readonly signed: SignedRecord | null;
-  readonly payload: Uint8Array;
+  /** The payload when it is small enough to travel inside the announcement. */
+  readonly inline: Uint8Array | null;
 }
 
 /**
@@ -85,7 +87,8 @@ async function contributeNext(
       };
       return {
         signed,
-        payload: await readFile(community.book.blobs.path(manifest.id)),
+        inline:
+          report.bytes <= MAX_INLINE_PAYLOAD_BYTES ? await readFile(community.book.blobs.path(manifest.id)) : null,
         document: {
           update: signed?.id.toString() ?? null,
           payload: manifest.id.toString(),
@@ -121,8 +124,7 @@ async function adopt(
 async function preview(community: Community, payload: CID, run: RunOptions): Promise<Decision> {
   const view = await community.settled();
   const candidate = { id: 'candidate', cid: payload, payload, equivocation: false };
-  const decisions = await community.judge.decide([...view.updates, candidate], run);
-  return decisions.at(-1)!;
+  return community.judge.preview(view.updates, candidate, run);
 }
 
 function sign(community: Community, request: ContributeRequest, payload: CID): SignedRecord {

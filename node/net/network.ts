@@ -9,7 +9,6 @@ import {
   createTopics,
   formatJoinLine,
   logSource,
-  MAX_INLINE_PAYLOAD_BYTES,
   parsePeerAddress,
   peers,
   SYNC_PROTOCOL,
@@ -165,12 +164,9 @@ export class Network {
   }
 
   /** Gossips an own update that is already durable. Nobody listening is no failure: sync hands it on. */
-  async publish(signed: SignedRecord, payload: Uint8Array): Promise<void> {
+  async publish(signed: SignedRecord, inline: Uint8Array | null): Promise<void> {
     try {
-      await this.#topics.publishUpdate({
-        record: encodeSigned(signed),
-        payload: payload.length <= MAX_INLINE_PAYLOAD_BYTES ? payload : null,
-      });
+      await this.#topics.publishUpdate({ record: encodeSigned(signed), payload: inline });
     } catch (error) {
       this.#logger.debug({ err: error }, 'gossip did not take the update; peers will find it by sync');
     }

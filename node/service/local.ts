@@ -118,7 +118,7 @@ export class LocalService implements NodeService {
 
   async contribute(request: ContributeRequest, options: RunOptions = {}): Promise<ContributeDocument> {
     const done = await contribute(this.community, request, options);
-    if (done.signed !== null) await this.#network?.publish(done.signed, done.payload);
+    if (done.signed !== null) await this.#network?.publish(done.signed, done.inline);
     return done.document;
   }
 

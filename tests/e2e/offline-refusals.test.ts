@@ -177,7 +177,7 @@ test('SIGINT in the middle of a merge leaves nothing behind', { timeout: PATIENT
   const models = TASKS.map((task) => `  - model: ${expert(task)}`).join('\n');
   await writeFile(join(dir, 'opcm.yml'), `merge_method: opcm\nbase_model: ${BASE}\nmodels:\n${models}\n`);
   const running = startCli(['merge', 'opcm.yml', '--out', 'merged', '--json'], { cwd: dir });
-  // The first state of the fold is there, the last one is not.
+  // Until the fold has written something: the merge is under way.
   for (let tries = 0; tries < 1_200; tries++) {
     const work = (await namesIn(dir)).find((name) => name.startsWith('.'));
     if (work !== undefined && (await readdir(join(dir, work)).catch(() => [])).length > 0) break;
@@ -208,6 +208,8 @@ test('SIGINT ends a long evaluation promptly, with exit code 130', { timeout: PA
   await sleep(2_000);
   expect(running.process.exitCode).toBe(null);
   const sent = performance.now();
+  running.process.kill('SIGINT');
+  // As a terminal and a parent process together send it.
   running.process.kill('SIGINT');
   const result = await running.done;
   expect(performance.now() - sent).toBeLessThan(PROMPT_MS);

@@ -9,8 +9,8 @@ import { KinmergeError } from '../../../src/errors.ts';
 import { runInProcess } from './support.ts';
 
 describe('help and version', () => {
-  test.each([['--help'], ['help'], ['encode', '--help'], ['help', 'evaluate']])('%s %s exits 0', async (...argv) => {
-    const { code, stdout, stderr } = await runInProcess(argv);
+  test.each(['--help', 'help', 'encode --help', 'help evaluate'])('%s exits 0', async (line) => {
+    const { code, stdout, stderr } = await runInProcess(line.split(' '));
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(/^Usage: kinmerge/);
   });
