@@ -3,7 +3,6 @@ import { connectApi } from '../api/client.ts';
 import { NodeError } from '../errors.ts';
 import { homeOwner, type LockOwner } from '../home/lock.ts';
 import { createLogger } from '../logger.ts';
-import { openHome } from '../service/open-home.ts';
 import type { NodeService } from '../service/service.ts';
 import type { CliContext } from './context.ts';
 
@@ -17,6 +16,8 @@ export const DAEMON_START_TIMEOUT_MS = 10_000;
 export async function withService<T>(context: CliContext, ask: (service: NodeService) => Promise<T>): Promise<T> {
   const owner = await homeOwner(context.home.lock);
   if (owner !== undefined) return ask(await connectTo(owner, context));
+  // Loaded only here: a question to a running daemon is answered without the node's own modules.
+  const { openHome } = await import('../service/open-home.ts');
   const opened = await openHome(
     { home: context.home, command: 'kinmerge', device: 'auto', fold: false },
     { logger: createLogger({ level: 'warn' }) },

@@ -1,4 +1,7 @@
-import { open, readFile, rm } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { link, readFile, rm, writeFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { tempSibling, writeFileDurably } from '../../src/durable.ts';
 import { NodeError } from '../errors.ts';
 
 /** Who holds a home, as written in its lock file. */
@@ -13,8 +16,11 @@ export interface HomeLock {
   release(): Promise<void>;
 }
 
-/** Attempts to take over a stale lock before giving up: two starters may race for it. */
-const LOCK_ATTEMPTS = 5;
+const LOCK_FILE_MODE = 0o600;
+/** Attempts before giving up: other starters may be at the same lock. */
+const LOCK_ATTEMPTS = 50;
+/** Wait for a rival who is taking a dead owner's lock over, in milliseconds: a few file operations. */
+const RIVAL_WAIT_MS = 20;
 
 /**
  * Takes the home for this process.
@@ -25,11 +31,18 @@ const LOCK_ATTEMPTS = 5;
  */
 export async function lockHome(path: string, command: string): Promise<HomeLock> {
   const mine: LockOwner = { pid: process.pid, started: await startTime(process.pid), command };
+  // The nonce tells this lock from every other, also from another one of this process.
+  const text = JSON.stringify({ ...mine, nonce: randomUUID() });
+  const lock: HomeLock = {
+    release: async () => {
+      if ((await readText(path)) === text) await rm(path, { force: true });
+    },
+  };
   for (let attempt = 0; attempt < LOCK_ATTEMPTS; attempt++) {
-    if (await tryCreate(path, JSON.stringify(mine))) {
-      return { release: () => rm(path, { force: true }) };
-    }
-    const owner = await readOwner(path);
+    if (await createWhole(path, text)) return lock;
+    const found = await readText(path);
+    if (found === undefined) continue;
+    const owner = parseOwner(found);
     if (owner !== undefined && (await isAlive(owner))) {
       throw new NodeError(
         'HOME_LOCKED',
@@ -37,35 +50,67 @@ export async function lockHome(path: string, command: string): Promise<HomeLock>
         { path, ...owner },
       );
     }
-    await rm(path, { force: true });
+    if (await takeOver(path, found, text)) return lock;
   }
   throw new NodeError('HOME_LOCKED', 'the home is being taken by other processes: try again', { path });
 }
 
+/**
+ * Puts `text` in the place of a dead owner's lock. One starter at a time holds the marker, and it looks again: deleting
+ * the lock instead would let a slower starter delete the lock of the faster one.
+ */
+async function takeOver(path: string, stale: string, text: string): Promise<boolean> {
+  const marker = `${path}.takeover`;
+  if (!(await createWhole(marker, text))) {
+    const rival = parseOwner((await readText(marker)) ?? '');
+    if (rival !== undefined && (await isAlive(rival))) await sleep(RIVAL_WAIT_MS);
+    else await rm(marker, { force: true });
+    return false;
+  }
+  try {
+    if ((await readText(path)) !== stale) return false;
+    await writeFileDurably(path, text, LOCK_FILE_MODE);
+    return true;
+  } finally {
+    await rm(marker, { force: true });
+  }
+}
+
 /** The living owner of a home, if there is one. */
 export async function homeOwner(path: string): Promise<LockOwner | undefined> {
-  const owner = await readOwner(path);
+  const owner = parseOwner((await readText(path)) ?? '');
   return owner !== undefined && (await isAlive(owner)) ? owner : undefined;
 }
 
-async function tryCreate(path: string, text: string): Promise<boolean> {
+/** Creates a file with all of its content, or nothing: who finds it can read it. False when it exists. */
+async function createWhole(path: string, text: string): Promise<boolean> {
+  const temp = tempSibling(path);
+  await writeFile(temp, text, { flag: 'wx', mode: LOCK_FILE_MODE });
   try {
-    const file = await open(path, 'wx', 0o600);
-    try {
-      await file.writeFile(text);
-    } finally {
-      await file.close();
-    }
+    await link(temp, path);
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
     throw error;
+  } finally {
+    await rm(temp, { force: true });
   }
 }
 
-async function readOwner(path: string): Promise<LockOwner | undefined> {
+/** Undefined when there is no file. */
+async function readText(path: string): Promise<string | undefined> {
   try {
-    const value: unknown = JSON.parse(await readFile(path, 'utf8'));
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Undefined for text that names nobody, such as a file that a crash of the machine left empty. */
+function parseOwner(text: string): LockOwner | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
     if (typeof value !== 'object' || value === null) return undefined;
     const { pid, started, command } = value as Record<string, unknown>;
     if (typeof pid !== 'number' || !Number.isSafeInteger(pid) || pid <= 0) return undefined;
@@ -75,7 +120,6 @@ async function readOwner(path: string): Promise<LockOwner | undefined> {
       command: typeof command === 'string' ? command : 'unknown',
     };
   } catch {
-    // Missing, torn by a crash while it was written, or not JSON: nobody can be named, so nobody holds it.
     return undefined;
   }
 }

@@ -19,7 +19,7 @@ export function mergeCalls(data: { charter: string; device: Device; workers: num
     return loaded;
   };
 
-  return {
+  const calls = {
     /** Which device does the matrix work, and why. */
     async device() {
       const { engine } = await load();
@@ -46,9 +46,14 @@ export function mergeCalls(data: { charter: string; device: Device; workers: num
       }
     },
   };
+  const release = async () => {
+    const started = await loaded?.catch(() => undefined);
+    await started?.engine.close();
+  };
+  return { calls, release };
 }
 
-export type MergeCalls = ReturnType<typeof mergeCalls>;
+export type MergeCalls = ReturnType<typeof mergeCalls>['calls'];
 
 /** One fold step by a payload file under a charter's rule; shared by the daemon's worker and by `verify`. */
 export async function foldPayload(

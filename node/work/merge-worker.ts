@@ -4,4 +4,5 @@ import { mergeCalls } from './merge-calls.ts';
 import { serveCalls } from './rpc.ts';
 
 if (parentPort === null) throw new Error('this module runs as a worker thread');
-serveCalls(parentPort, mergeCalls(workerData as { charter: string; device: Device; workers: number }));
+const { calls, release } = mergeCalls(workerData as { charter: string; device: Device; workers: number });
+serveCalls(parentPort, calls, release);

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { PayloadMeasure, ScaleMode, TensorTable } from '../../src/codec/index.ts';
-import { CodecError, checkPayload, encodeTaskVector, openPayload } from '../../src/codec/index.ts';
+import { checkPayload, encodeTaskVector, isPayloadFault, openPayload } from '../../src/codec/index.ts';
 import type { Pair } from '../../src/kinship/index.ts';
 import { measurePair } from '../../src/kinship/index.ts';
 import { charterTable, decodeCharter } from '../../src/log/index.ts';
@@ -46,8 +46,7 @@ export function payloadCalls(data: { charter: string }) {
       try {
         return { ok: true, measure: await checkPayload(job.file, await loadTable(), options) };
       } catch (error) {
-        // A disk that fails is this node's trouble, not a fault of the payload that all nodes see alike.
-        if (!(error instanceof CodecError) || error.code === 'READ_FAILED') throw error;
+        if (!isPayloadFault(error)) throw error;
         return { ok: false, fault: error.code, message: error.message };
       }
     },

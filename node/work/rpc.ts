@@ -7,7 +7,16 @@ import { NodeError } from '../errors.ts';
 /** Progress messages of one call are thinned to one per this many milliseconds: they cross threads. */
 export const PROGRESS_INTERVAL_MS = 50;
 
-type Request = { type: 'call'; id: number; method: string; args: unknown } | { type: 'abort'; id: number };
+/**
+ * How long a closing worker may take, in milliseconds, before it is terminated: longer than one slice of matrix work.
+ * onnxruntime aborts the whole process when a thread inside it is terminated, so that is the last resort.
+ */
+export const CLOSE_TIMEOUT_MS = 10_000;
+
+type Request =
+  | { type: 'call'; id: number; method: string; args: unknown }
+  | { type: 'abort'; id: number }
+  | { type: 'close' };
 type Reply =
   | { type: 'progress'; id: number; progress: Progress }
   | { type: 'result'; id: number; value: unknown }
@@ -75,9 +84,16 @@ export class WorkerThread<H extends Handlers> {
     }
   }
 
+  /** Aborts the calls under way, lets the worker end by itself, and waits for that. */
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#worker?.terminate();
+    const worker = this.#worker;
+    if (worker === undefined) return;
+    const ended = new Promise((resolve) => worker.once('exit', resolve));
+    worker.postMessage({ type: 'close' } satisfies Request);
+    const timer = setTimeout(() => void worker.terminate(), CLOSE_TIMEOUT_MS);
+    await ended;
+    clearTimeout(timer);
   }
 
   #start(): Worker {
@@ -112,11 +128,20 @@ export class WorkerThread<H extends Handlers> {
   }
 }
 
-/** The worker's side: answers calls until the thread ends. Calls run one after another. */
-export function serveCalls(port: MessagePort, handlers: Handlers): void {
+/**
+ * The worker's side: answers calls, one after another, until it is told to close.
+ *
+ * @param release - ends what the handlers keep running
+ */
+export function serveCalls(port: MessagePort, handlers: Handlers, release: () => Promise<void> = async () => {}): void {
   const controllers = new Map<number, AbortController>();
   let tail = Promise.resolve();
   port.on('message', (request: Request) => {
+    if (request.type === 'close') {
+      for (const controller of controllers.values()) controller.abort();
+      tail = tail.then(release).finally(() => port.close());
+      return;
+    }
     if (request.type === 'abort') {
       controllers.get(request.id)?.abort();
       return;

@@ -2,7 +2,7 @@ import { cp, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { runCli } from './support/cli.ts';
-import { BASE, expert, namesIn, opened, PATIENT_MS, scratch } from './support/files.ts';
+import { BASE, expert, namesIn, opened, PATIENT_MS, scratch, VISION8 } from './support/files.ts';
 
 describe('encode, inspect, decode', { timeout: PATIENT_MS }, () => {
   test('an update keeps the signs of the largest changes, at one scale', async () => {
@@ -66,6 +66,8 @@ describe('encode, inspect, decode', { timeout: PATIENT_MS }, () => {
     expect((await runCli(['decode', update, '--out', vector])).code).toBe(0);
     expect((await runCli(['decode', update, '--base', base, '--apply', '--out', applied])).code).toBe(0);
     expect(await namesIn(applied)).toEqual(['config.json', 'model.safetensors']);
+    const direct = await runCli(['evaluate', update, '--graph', join(VISION8, 'model.onnx'), '--json']);
+    expect(direct).toMatchObject({ code: 2, json: { error: { code: 'USAGE' } } });
     const inspected = await runCli(['inspect', applied, '--json']);
     expect(inspected.json).toMatchObject({ kind: 'checkpoint directory', sideFiles: ['config.json'] });
     const [before, delta, after] = [await opened(base), await opened(vector), await opened(applied)];

@@ -16,7 +16,7 @@ import type { CommonOptions, Register } from '../../context.ts';
 import { EXIT } from '../../exit-codes.ts';
 import { table } from '../../output.ts';
 import { collect, parseCount } from '../../parse.ts';
-import { closingAfter } from './files.ts';
+import { closingAfter, isUpdateFile } from './files.ts';
 
 /** Test sets of a directory are the files of this form; the part between is the task. */
 const TEST_FILE = /^test-(.+)\.safetensors$/;
@@ -47,6 +47,10 @@ export function evaluateVerb(program: Command, register: Register): void {
     .option('--batch <samples>', 'samples of one run', parseCount, BATCH_SAMPLES);
   register<EvaluateOptions>(command, async (context, [model = ''], options) => {
     const run = { signal: context.signal, onProgress: context.output.progress };
+    if (await isUpdateFile(model)) {
+      const text = `${model} is an update, not a model: add it to its base first, with kinmerge decode --apply`;
+      throw new NodeError('USAGE', text, { path: model });
+    }
     if (options.batch === 0) throw new NodeError('USAGE', '--batch is at least 1');
     const tests = [...(options.test ?? []).map(parseTest), ...(await testsOf(options.tests))];
     const { graph, dataInput, labels, output, batch } = options;
