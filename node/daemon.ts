@@ -1,13 +1,12 @@
 import { rm } from 'node:fs/promises';
-import { parsePeerAddress } from '../protocols/index.ts';
 import type { Device } from '../src/compute/index.ts';
 import { startControlApi } from './api/server.ts';
-import { NodeError } from './errors.ts';
 import { loadOrCreateKey } from './home/keys.ts';
 import type { HomePaths } from './home/paths.ts';
 import type { Logger } from './logger.ts';
 import { Network } from './net/network.ts';
 import { PeerBook } from './net/peer-book.ts';
+import { peerFromText } from './peer-address.ts';
 import { openHome } from './service/open-home.ts';
 
 /** A daemon that has not shut down in this time, in milliseconds, exits all the same: everything durable is on disk. */
@@ -44,7 +43,7 @@ export async function runDaemon(
 ): Promise<string> {
   const { home } = options;
   const { logger, signal } = components;
-  const bootstrap = options.peers.map(checkedPeer);
+  const bootstrap = options.peers.map(peerFromText);
   const cleanup: (() => Promise<void>)[] = [];
   try {
     const opened = await openHome(
@@ -59,10 +58,12 @@ export async function runDaemon(
     );
     cleanup.push(() => opened.close());
     const { service } = opened;
+    // A device that was asked for by name and is not to be had ends the start; the automatic choice always works.
+    if (options.device !== 'auto') await describeDevice(service, logger);
     const book = new PeerBook({ path: home.peers });
     await book.load();
-    for (const peer of [...opened.bootstrap.map(checkedPeer), ...bootstrap]) {
-      book.learn(peer.id, [peer.address], { bootstrap: true });
+    for (const peer of [...opened.bootstrap.map(peerFromText), ...bootstrap]) {
+      book.learn(peer.id, [peer.address], 'configured');
     }
     const network = await Network.start(
       { listen: options.listen ?? opened.listen, charterBytes: opened.charterBytes },
@@ -90,7 +91,11 @@ export async function runDaemon(
       join: network.joinLines(),
       api: api.port,
     });
-    void describeDevice(service, logger);
+    if (options.device === 'auto') {
+      describeDevice(service, logger).catch((error: unknown) => {
+        if (!service.community.stopping.aborted) logger.error({ err: error }, 'the matrix engine does not start');
+      });
+    }
     signal.addEventListener('abort', () => stop('interrupted'), { once: true });
     if (signal.aborted) stop('interrupted');
     return await stopAsked;
@@ -105,19 +110,7 @@ export async function runDaemon(
 }
 
 async function describeDevice(service: Awaited<ReturnType<typeof openHome>>['service'], logger: Logger): Promise<void> {
-  try {
-    const { device, description } = await service.community.merges.call('device', undefined);
-    service.device = `${device}: ${description}`;
-    logger.info({ device, description }, 'matrix work');
-  } catch (error) {
-    if (!service.community.stopping.aborted) logger.error({ err: error }, 'the matrix engine does not start');
-  }
-}
-
-function checkedPeer(text: string): { id: string; address: string } {
-  const parsed = parsePeerAddress(text);
-  if (parsed === undefined) {
-    throw new NodeError('USAGE', `${text} is not a peer's address: it ends in /tcp/PORT/p2p/ID`, { address: text });
-  }
-  return { id: parsed.id.toString(), address: parsed.address.toString() };
+  const { device, description } = await service.community.merges.call('device', undefined);
+  service.device = `${device}: ${description}`;
+  logger.info({ device, description }, 'matrix work');
 }

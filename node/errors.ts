@@ -20,10 +20,12 @@ import { KinmergeError } from '../src/errors.ts';
  * - `RECIPE_MISMATCH`: a recipe is not what the log says
  * - `UPDATE_UNKNOWN`: no held or pending update has this id
  * - `RECIPE_UNKNOWN`: no known node offers this recipe
+ * - `LISTEN_FAILED`: an address to listen on is wrong, in use or not of this machine
  * - `NETWORK_UNREACHABLE`: no peer could be reached
  * - `DAEMON_UNREACHABLE`: the daemon's control API does not answer
  * - `API_UNAUTHORIZED`: the control API was called without its token
  * - `API_BAD_REQUEST`: the control API was called with a malformed request
+ * - `API_BUSY`: too many readers follow the node's events already
  * - `OUT_EXISTS`: the output path exists
  * - `USAGE`: the command line is wrong
  * - `INTERRUPTED`: the user interrupted the command
@@ -46,10 +48,12 @@ export type NodeErrorCode =
   | 'RECIPE_MISMATCH'
   | 'UPDATE_UNKNOWN'
   | 'RECIPE_UNKNOWN'
+  | 'LISTEN_FAILED'
   | 'NETWORK_UNREACHABLE'
   | 'DAEMON_UNREACHABLE'
   | 'API_UNAUTHORIZED'
   | 'API_BAD_REQUEST'
+  | 'API_BUSY'
   | 'OUT_EXISTS'
   | 'USAGE'
   | 'INTERRUPTED';

@@ -15,11 +15,14 @@ export interface BoundedQueueLimits {
 
 export class BoundedQueue {
   readonly #limits: BoundedQueueLimits;
-  readonly #waiting: (() => void)[] = [];
+  /** Each waiting task is told whether it may run. */
+  readonly #waiting: ((go: boolean) => void)[] = [];
   readonly #perPeer = new Map<string, number>();
   #entries = 0;
   #bytes = 0;
   #running = 0;
+  #closed = false;
+  #idle = Promise.withResolvers<void>();
   /** Tasks dropped since the start. */
   dropped = 0;
 
@@ -32,8 +35,19 @@ export class BoundedQueue {
     return this.#entries;
   }
 
-  /** Runs the task in its turn; undefined when it was dropped, else a promise of its result. */
-  run<T>(peer: string, bytes: number, task: () => Promise<T>): Promise<T> | undefined {
+  /** Takes no more tasks, drops those that wait, and returns when those that run have ended. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const tell of this.#waiting.splice(0)) tell(false);
+    if (this.#running > 0) await this.#idle.promise;
+  }
+
+  /**
+   * Runs the task in its turn; undefined when there is no place for it, else a promise of its result: of undefined where
+   * the queue was closed before its turn.
+   */
+  run<T>(peer: string, bytes: number, task: () => Promise<T>): Promise<T | undefined> | undefined {
+    if (this.#closed) return undefined;
     const { maxEntries, maxBytes, maxEntriesPerPeer } = this.#limits;
     const mine = this.#perPeer.get(peer) ?? 0;
     if (this.#entries >= maxEntries || this.#bytes + bytes > maxBytes || mine >= maxEntriesPerPeer) {
@@ -52,16 +66,21 @@ export class BoundedQueue {
     });
   }
 
-  async #turn<T>(task: () => Promise<T>): Promise<T> {
-    if (this.#running >= this.#limits.concurrency) await new Promise<void>((go) => this.#waiting.push(go));
-    else this.#running++;
+  async #turn<T>(task: () => Promise<T>): Promise<T | undefined> {
+    if (this.#running >= this.#limits.concurrency) {
+      const go = await new Promise<boolean>((tell) => this.#waiting.push(tell));
+      if (!go) {
+        this.dropped++;
+        return undefined;
+      }
+    } else this.#running++;
     try {
       return await task();
     } finally {
       // The place goes to the next in line, or becomes free.
       const next = this.#waiting.shift();
-      if (next === undefined) this.#running--;
-      else next();
+      if (next !== undefined) next(true);
+      else if (--this.#running === 0 && this.#closed) this.#idle.resolve();
     }
   }
 }

@@ -18,8 +18,6 @@ export type ProtocolErrorCode =
   | 'WRONG_COMMUNITY'
   /** The peer answered that it failed or did not understand the request. */
   | 'REFUSED'
-  /** The peer sent something that a newer version of the program may understand. */
-  | 'NEWER_VERSION'
   /** A message does not have the form of this protocol. */
   | 'MALFORMED'
   /** A message is larger than this protocol allows. */

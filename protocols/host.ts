@@ -1,7 +1,7 @@
 /** The libp2p node that kinmerge runs: transports, encryption, limits, gossip. Knows no disk: the caller has the key. */
 import { type GossipSub, gossipsub } from '@libp2p/gossipsub';
 import { type Identify, identify } from '@libp2p/identify';
-import type { ComponentLogger, Libp2p, PrivateKey, ServiceMap } from '@libp2p/interface';
+import type { ComponentLogger, Libp2p, PrivateKey, ServiceMap, Startable } from '@libp2p/interface';
 import { noise } from '@libp2p/noise';
 import { type Ping, ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
@@ -40,8 +40,6 @@ export interface HostInit {
   readonly privateKey: PrivateKey;
   /** Multiaddrs to listen on; none for a node that only dials. */
   readonly listen: readonly string[];
-  /** Multiaddrs to tell others in place of those listened on. */
-  readonly announce?: readonly string[];
   /** Version of the program, for `agentVersion`. */
   readonly version: string;
   /** Communities whose topics this node takes part in. */
@@ -65,14 +63,14 @@ export async function createHost<T extends ServiceMap>(
   const own: ServiceFactoryMap<HostServices> = {
     identify: identify(),
     ping: ping(),
-    gossip: gossipsub(gossipOptions(init.communities)),
+    gossip: gossipThatEnds(init.communities),
   };
   // Each factory is typed over all services; the compiler cannot join the two maps while T is open.
   const services = { ...givenServices, ...own } as unknown as ServiceFactoryMap<T & HostServices>;
   return createLibp2p({
     privateKey: init.privateKey,
     nodeInfo: { name: 'kinmerge', version: init.version, userAgent: `kinmerge/${init.version}` },
-    addresses: { listen: [...init.listen], announce: [...(init.announce ?? [])] },
+    addresses: { listen: [...init.listen] },
     transports: [tcp()],
     // TLS first: a quarter less CPU per byte than noise, which stays for peers that speak only that.
     connectionEncrypters: [tls(), noise()],
@@ -90,4 +88,22 @@ export async function createHost<T extends ServiceMap>(
     ...(init.logger === undefined ? {} : { logger: init.logger }),
     services,
   });
+}
+
+/**
+ * Gossipsub leaves its heartbeat's timer running when it stops (17.1), which keeps the process of a short command, or of
+ * a daemon that shuts down, alive for another second.
+ */
+function gossipThatEnds(communities: readonly CID[]): ServiceFactoryMap<HostServices>['gossip'] {
+  const create = gossipsub(gossipOptions(communities));
+  return (components) => {
+    const gossip = create(components);
+    const inner = gossip as unknown as Startable & { status: { heartbeatTimeout?: NodeJS.Timeout } };
+    const stop = inner.stop.bind(gossip);
+    inner.stop = () => {
+      clearTimeout(inner.status.heartbeatTimeout);
+      return stop();
+    };
+    return gossip;
+  };
 }

@@ -8,7 +8,7 @@
  * - `limits.ts`: shared bounds; `messages.ts`, `channel.ts`, `stream-server.ts`, `rate-limiter.ts`, `bounded-queue.ts`:
  *   what the protocols are built from
  */
-export { type PeerAddress, parsePeerAddress } from './addresses.ts';
+export { type PeerAddress, parsePeerAddress, scopeOf } from './addresses.ts';
 export * from './blocks/index.ts';
 export type { ProtocolComponents } from './components.ts';
 export { isBreach, ProtocolError, type ProtocolErrorCode } from './errors.ts';
@@ -16,5 +16,6 @@ export { createHost, type HostInit, type HostServices } from './host.ts';
 export { formatJoinLine, type JoinLine, JoinLineError, type JoinLineErrorCode, parseJoinLine } from './join-line.ts';
 export { BLOCK_BYTES, MAX_INLINE_PAYLOAD_BYTES, MAX_OBJECT_BYTES, MAX_SIGNED_HEAD_BYTES } from './limits.ts';
 export * from './peers/index.ts';
+export { type RateLimit, RateLimiter } from './rate-limiter.ts';
 export * from './sync/index.ts';
 export * from './updates/index.ts';

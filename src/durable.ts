@@ -128,6 +128,18 @@ export async function removeTempSiblings(dir: string): Promise<string[]> {
   return removed;
 }
 
+/** Temporary siblings of exactly `path` that no running process is at: whoever renames one may go on with it. */
+export async function abandonedSiblings(path: string): Promise<string[]> {
+  const dir = dirname(resolve(path));
+  const prefix = stem(path);
+  const abandoned: string[] = [];
+  for (const name of (await listing(dir)).sort()) {
+    const ours = name.startsWith(prefix) && /^\d{1,10}-[0-9a-f]{16}\.kinmerge-tmp$/.test(name.slice(prefix.length));
+    if (ours && !(await inUse(join(dir, name)))) abandoned.push(join(dir, name));
+  }
+  return abandoned;
+}
+
 /** Whether the process that made a name of ours may still be at it; true for a name that is not ours. */
 async function inUse(path: string): Promise<boolean> {
   const owner = /\.(\d{1,10})-[0-9a-f]{16}\.kinmerge-(tmp|old)$/.exec(basename(path));

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import type { z } from 'zod';
 import { KinmergeError } from '../../src/errors.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import type { Pulled, PullOptions } from '../checkpoint/pull.ts';
@@ -49,23 +50,30 @@ export class ApiClient implements NodeService {
 
   async *events(signal: AbortSignal): AsyncGenerator<NodeEvent> {
     const response = await this.#request('/events', {}, signal);
-    for await (const line of lines(response)) yield JSON.parse(line) as NodeEvent;
+    for await (const line of lines(response, signal)) yield JSON.parse(line) as NodeEvent;
   }
 
   async #get<T>(path: string): Promise<T> {
-    const response = await this.#request(path, {}, this.#combined(AbortSignal.timeout(API_TIMEOUT_MS)));
-    return (await response.json()) as T;
+    const signal = this.#combined(AbortSignal.timeout(API_TIMEOUT_MS));
+    const response = await this.#request(path, {}, signal);
+    try {
+      return (await response.json()) as T;
+    } catch (error) {
+      // A timeout is no interruption: the daemon does not answer.
+      throw cutOff(error, this.#signal);
+    }
   }
 
   async #streamed<T>(path: string, init: RequestInit, options: RunOptions): Promise<T> {
-    const response = await this.#request(path, init, this.#combined(options.signal));
-    for await (const text of lines(response)) {
+    const signal = this.#combined(options.signal);
+    const response = await this.#request(path, init, signal);
+    for await (const text of lines(response, signal)) {
       const line = JSON.parse(text) as StreamLine;
       if ('progress' in line) options.onProgress?.(line.progress);
       else if ('result' in line) return line.result as T;
       else throw fromWire(line.error);
     }
-    throw new NodeError('DAEMON_UNREACHABLE', 'the daemon stopped before it answered: look at its log, then try again');
+    throw cutOff(undefined, signal);
   }
 
   async #request(path: string, init: RequestInit, signal: AbortSignal | undefined): Promise<Response> {
@@ -112,20 +120,38 @@ export async function connectApi(
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
-  const { port, token, pid } = apiFileSchema.parse(JSON.parse(text));
+  let api: z.infer<typeof apiFileSchema>;
+  try {
+    api = apiFileSchema.parse(JSON.parse(text));
+  } catch {
+    // Not an API file: as good as none.
+    return undefined;
+  }
+  const { port, token, pid } = api;
   if (options.pid !== undefined && options.pid !== pid) return undefined;
   const { signal } = options;
   return new ApiClient({ port, token, ...(signal && { signal }) });
 }
 
-async function* lines(response: Response): AsyncGenerator<string> {
+async function* lines(response: Response, signal: AbortSignal | undefined): AsyncGenerator<string> {
   let rest = '';
-  for await (const chunk of (response.body ?? new ReadableStream()).pipeThrough(new TextDecoderStream())) {
-    rest += chunk;
-    const parts = rest.split('\n');
-    rest = parts.pop() ?? '';
-    yield* parts.filter((part) => part !== '');
+  try {
+    for await (const chunk of (response.body ?? new ReadableStream()).pipeThrough(new TextDecoderStream())) {
+      rest += chunk;
+      const parts = rest.split('\n');
+      rest = parts.pop() ?? '';
+      yield* parts.filter((part) => part !== '');
+    }
+  } catch (error) {
+    throw cutOff(error, signal);
   }
+}
+
+/** What a caller learns when an answer breaks off: its own interruption, or that the daemon is gone. */
+function cutOff(cause: unknown, signal: AbortSignal | undefined): unknown {
+  if (signal?.aborted) return signal.reason;
+  const message = 'the daemon stopped before it answered: look at its log, then try again';
+  return new NodeError('DAEMON_UNREACHABLE', message, {}, { cause });
 }
 
 function fromWire(error: { code: string; message: string; fields?: unknown }): KinmergeError {

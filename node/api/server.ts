@@ -87,7 +87,21 @@ function routes(token: string, { service, stop }: { service: NodeService; stop: 
     }
     await next();
   });
-  app.use('*', bodyLimit({ maxSize: MAX_API_BODY_BYTES }));
+  app.use(
+    '*',
+    bodyLimit({
+      maxSize: MAX_API_BODY_BYTES,
+      onError: (context) => {
+        const message = `a request has at most ${MAX_API_BODY_BYTES} bytes`;
+        const error = new NodeError('API_BAD_REQUEST', message, { max: MAX_API_BODY_BYTES });
+        return context.json({ error: wireError(error) }, 413);
+      },
+    }),
+  );
+  app.notFound((context) => {
+    const error = new NodeError('API_BAD_REQUEST', `there is no ${context.req.method} ${context.req.path}`);
+    return context.json({ error: wireError(error) }, 404);
+  });
   app.onError((error, context) => {
     const status = error instanceof KinmergeError ? (error.code === 'API_BAD_REQUEST' ? 400 : 422) : 500;
     return context.json({ error: wireError(error) }, status);
@@ -105,13 +119,15 @@ function routes(token: string, { service, stop }: { service: NodeService; stop: 
     const { out, recipe } = await body(context, pullSchema);
     return answerWithProgress(context, (options) => service.pull({ out, recipe }, options));
   });
-  app.get('/v1/events', (context) =>
-    stream(context, async (body) => {
-      const controller = new AbortController();
+  app.get('/v1/events', (context) => {
+    const controller = new AbortController();
+    // Before the stream begins: a refusal is then an answer of its own.
+    const events = service.events(controller.signal);
+    return stream(context, async (body) => {
       body.onAbort(() => controller.abort());
-      for await (const event of service.events(controller.signal)) await body.write(`${JSON.stringify(event)}\n`);
-    }),
-  );
+      for await (const event of events) await body.write(`${JSON.stringify(event)}\n`);
+    });
+  });
   app.post('/v1/stop', (context) => {
     setImmediate(stop);
     return context.json({ stopping: true });

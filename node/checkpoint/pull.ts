@@ -1,11 +1,9 @@
-import { cp, mkdir, rm } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CID } from 'multiformats/cid';
 import type { Blocks, JoinLine } from '../../protocols/index.ts';
 import { logSource } from '../../protocols/index.ts';
-import { fsyncDir, fsyncFile, renameDurably, tempSibling, writeFileDurably } from '../../src/durable.ts';
-import type { CheckpointDocument } from '../../src/log/index.ts';
+import type { Charter, CheckpointDocument, Head } from '../../src/log/index.ts';
 import { decodeCheckpoint, decodeSignedHead, MAX_CHECKPOINT_BYTES } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import type { Community } from '../core/community.ts';
@@ -15,13 +13,19 @@ import { exists } from '../files.ts';
 import type { Logger } from '../logger.ts';
 import { Fetcher } from '../net/fetcher.ts';
 import { type Visit, visit } from '../net/visitor.ts';
-import { BlobStore } from '../stores/blob-store.ts';
-import { encodeSidecar, SIDECAR_FILE } from './sidecar.ts';
+import { copyCheckpoint, damagedCheckpoint, type OwnCheckpoint } from './copy.ts';
+import { download } from './download.ts';
+import { filesToTake } from './files.ts';
+import { Patience } from './patience.ts';
+import { encodeSidecar } from './sidecar.ts';
 
 /** How often a peer that still merges is asked again, in milliseconds. */
 export const PULL_POLL_MS = 500;
-/** How long a pull waits for its peer to finish merging and to give what its log names, in milliseconds. */
-export const PULL_TIMEOUT_MS = 600_000;
+/**
+ * How long a pull waits for its peer while nothing new comes: no update, no block of one, no other head. In
+ * milliseconds. The download of the checkpoint has no such limit.
+ */
+export const PULL_PATIENCE_MS = 600_000;
 
 export interface PullOptions {
   readonly out: string;
@@ -36,6 +40,14 @@ export interface Pulled {
   readonly bytes: number;
 }
 
+interface PullComponents {
+  readonly community: Community;
+  readonly signal: AbortSignal;
+  readonly logger: Logger;
+  /** Default: `PULL_PATIENCE_MS`. */
+  readonly patienceMs?: number;
+}
+
 /** @throws NodeError `OUT_EXISTS` */
 export async function checkOut(out: string): Promise<string> {
   const path = resolve(out);
@@ -45,55 +57,67 @@ export async function checkOut(out: string): Promise<string> {
 
 /**
  * Pulls the merged checkpoint from a peer: brings the log of this home up to date, decides on it by the charter's
- * rules, and takes only the checkpoint whose recipe is what came out. Every block is checked against its hash. That the
- * weights are what the recipe makes is for `verify` to say.
+ * rules, and takes only the checkpoint whose recipe is what came out, and of that only the files that the charter knows:
+ * the weights, and side files of the charter's content. That the weights are what the recipe makes is for `verify` to
+ * say. A download that is cut off goes on where it was when the same `out` is pulled again.
  *
- * @throws NodeError `RECIPE_MISMATCH` when the peer merged otherwise than the log says, `RECIPE_UNKNOWN`,
- *   `NETWORK_UNREACHABLE`. Nothing is left at `out` then.
+ * @throws NodeError `RECIPE_MISMATCH` when the peer merged otherwise than the log says, `VERIFY_FAILED` when its files
+ *   cannot be the checkpoint's, `RECIPE_UNKNOWN`, `NETWORK_UNREACHABLE`; ProtocolError. Nothing is at `out` then.
  */
 export async function pullFromPeer(
   line: Pick<JoinLine, 'address' | 'community'>,
   options: PullOptions,
-  components: { community: Community; signal: AbortSignal; logger: Logger },
+  components: PullComponents,
   run: RunOptions = {},
 ): Promise<Pulled> {
   const out = await checkOut(options.out);
-  const { community } = components;
-  const { charterId } = community.options;
-  const timeout = AbortSignal.timeout(PULL_TIMEOUT_MS);
-  const signal = AbortSignal.any([components.signal, timeout]);
+  const { community, signal, logger } = components;
+  const { charterId, charter } = community.options;
   const source = logSource({ log: community.book.log, charter: charterId, head: () => null });
-  try {
-    return await visit(line, { signal, source }, async (peer) => {
-      const { view, document } = await agree(peer, { ...components, signal }, run);
-      if (options.recipe !== undefined && options.recipe !== view.recipeId.toString()) {
-        throw otherRecipe(view.recipeId.toString(), options.recipe);
-      }
-      const sidecar = encodeSidecar(view);
-      const bytes = await download(document, peer, sidecar, out, { ...run, signal });
-      return { out, recipe: view.recipeId.toString(), updates: view.accepted.length, bytes };
-    });
-  } catch (error) {
-    if (!timeout.aborted) throw error;
-    throw new NodeError(
-      'NETWORK_UNREACHABLE',
-      'the peer did not come up with a finished checkpoint in time: try another',
-      {
-        address: line.address.toString(),
-      },
-    );
-  }
+  return await visit(line, { signal, source }, async (visited) => {
+    const { view, document } = await agree(visited, components, run);
+    const recipe = view.recipeId.toString();
+    if (options.recipe !== undefined && options.recipe !== recipe) throw otherRecipe(recipe, options.recipe);
+    const files = filesToTake(document, charter, visited.peer.toString());
+    const wanted = { out, recipe, files, sidecar: encodeSidecar(view), charter };
+    const bytes = await download(visited, wanted, { ...run, signal, logger });
+    return { out, recipe, updates: view.accepted.length, bytes };
+  });
 }
 
 /** Syncs until the own view and the peer's finished checkpoint are of the same recipe. */
 async function agree(
-  { peer, sync, blocks }: Visit,
-  components: { community: Community; signal: AbortSignal; logger: Logger },
+  visited: Visit,
+  components: PullComponents,
   run: RunOptions,
 ): Promise<{ view: View; document: CheckpointDocument }> {
-  const { community, signal, logger } = components;
+  const patience = new Patience(components.patienceMs ?? PULL_PATIENCE_MS);
+  try {
+    return await untilAgreed(visited, { ...components, patience }, run);
+  } catch (error) {
+    components.signal.throwIfAborted();
+    if (!patience.lost) throw error;
+    throw new NodeError(
+      'NETWORK_UNREACHABLE',
+      `${visited.peer} comes up with no finished checkpoint and nothing new: try another node, or later`,
+      { peer: visited.peer.toString() },
+    );
+  } finally {
+    patience.pause();
+  }
+}
+
+async function untilAgreed(
+  { peer, sync, blocks }: Visit,
+  components: PullComponents & { patience: Patience },
+  run: RunOptions,
+): Promise<{ view: View; document: CheckpointDocument }> {
+  const { community, logger, patience } = components;
   const { book } = community;
-  const fetcher = new Fetcher({ book, blocks, peers: () => [peer], logger });
+  const signal = AbortSignal.any([components.signal, patience.signal]);
+  const fetcher = new Fetcher({ book, blocks: watched(blocks, () => patience.reset()), peers: () => [peer], logger });
+  let most = 0;
+  let lastHead = '';
   try {
     for (;;) {
       const pulled = await sync.pull(
@@ -104,15 +128,18 @@ async function agree(
         },
         { signal },
       );
-      run.onProgress?.({
-        phase: 'fetching updates',
-        done: book.log.size,
-        total: book.log.size + book.log.pendingSize,
-        unit: 'updates',
-      });
+      const known = book.log.size + book.log.pendingSize;
+      run.onProgress?.({ phase: 'fetching updates', done: book.log.size, total: known, unit: 'updates' });
       const head = pulled.head === null ? undefined : decodeSignedHead(pulled.head).head;
+      const headNow = head === undefined ? '' : substance(head);
+      if (known > most || headNow !== lastHead) patience.reset();
+      most = Math.max(most, known);
+      lastHead = headNow;
       if (pulled.complete && pulled.missing.length === 0 && book.log.pendingSize === 0 && head !== undefined) {
+        // Deciding is this node's own work, and no fault of the peer.
+        patience.pause();
         const view = await community.settled();
+        patience.resume();
         const same = head.recipe.toString() === view.recipeId.toString();
         if (same && head.checkpoint !== null) {
           return { view, document: await fetchDocument(blocks, peer, head.checkpoint, view, signal) };
@@ -133,6 +160,28 @@ async function agree(
   }
 }
 
+/** What a head says, without the counter that grows with every signature. */
+function substance({ recipe, checkpoint, held, accepted }: Head): string {
+  return [recipe, checkpoint, held, accepted].map(String).join(' ');
+}
+
+/** The same blocks, telling of every one that came. */
+function watched(blocks: Blocks, came: () => void): Blocks {
+  return {
+    protocol: blocks.protocol,
+    start: () => blocks.start(),
+    stop: () => blocks.stop(),
+    fetchObject: (peers, id, options) => blocks.fetchObject(peers, id, options),
+    fetchBlob: (peers, id, sink, options) => {
+      const write = async (index: number, bytes: Uint8Array) => {
+        await sink.write(index, bytes);
+        came();
+      };
+      return blocks.fetchBlob(peers, id, { has: (index) => sink.has(index), write }, options);
+    },
+  };
+}
+
 async function fetchDocument(
   blocks: Blocks,
   peer: Visit['peer'],
@@ -150,78 +199,27 @@ async function fetchDocument(
   return document;
 }
 
-/** Fetches the files into a hidden directory beside `out`, which then appears whole. */
-async function download(
-  document: CheckpointDocument,
-  { peer, blocks }: Visit,
-  sidecar: Uint8Array,
-  out: string,
-  run: RunOptions & { signal: AbortSignal },
-): Promise<number> {
-  const staging = tempSibling(out);
-  await mkdir(dirname(out), { recursive: true });
-  await mkdir(staging);
-  try {
-    const total = document.files.reduce((sum, file) => sum + file.size, 0);
-    let done = 0;
-    for (const { name, size, manifest } of document.files) {
-      const partial = new BlobStore({ directory: staging });
-      let writer: Awaited<ReturnType<BlobStore['writer']>> | undefined;
-      try {
-        await blocks.fetchBlob(
-          [peer],
-          manifest,
-          {
-            has: (index) => writer!.has(index),
-            write: (index, bytes) => {
-              done += bytes.length;
-              run.onProgress?.({ phase: 'pulling checkpoint', done, total, unit: 'bytes' });
-              return writer!.write(index, bytes);
-            },
-          },
-          {
-            signal: run.signal,
-            maxBytes: size,
-            onManifest: async (found) => {
-              writer = await partial.writer(manifest, found);
-            },
-          },
-        );
-        await writer!.commit();
-      } finally {
-        await writer?.close();
-      }
-      await renameDurably(partial.path(manifest), join(staging, name));
-    }
-    await writeFileDurably(join(staging, SIDECAR_FILE), sidecar);
-    await fsyncDir(staging);
-    await renameDurably(staging, out);
-    return total;
-  } catch (error) {
-    await rm(staging, { recursive: true, force: true });
-    throw error;
-  }
-}
-
-/** Copies a node's own finished checkpoint. */
+/**
+ * Copies a node's own finished checkpoint.
+ *
+ * @param components - `finished`: the checkpoint of the current recipe; asked again when the node removed it meanwhile
+ */
 export async function pullLocal(
-  checkpoint: { readonly path: string; readonly recipe: string },
   options: PullOptions,
-  components: { view: View },
+  components: { charter: Charter; finished: () => Promise<OwnCheckpoint> },
+  run: RunOptions = {},
 ): Promise<Pulled> {
   const out = await checkOut(options.out);
-  const staging = tempSibling(out);
-  await mkdir(dirname(out), { recursive: true });
-  try {
-    await cp(checkpoint.path, staging, { recursive: true });
-    await writeFileDurably(join(staging, SIDECAR_FILE), encodeSidecar(components.view));
-    await fsyncFile(join(staging, 'model.safetensors'));
-    await renameDurably(staging, out);
-  } catch (error) {
-    await rm(staging, { recursive: true, force: true });
-    throw error;
+  let gone: string | undefined;
+  for (;;) {
+    const own = await components.finished();
+    const { recipe, path } = own.checkpoint;
+    if (options.recipe !== undefined && options.recipe !== recipe) throw otherRecipe(recipe, options.recipe);
+    const bytes = await copyCheckpoint(own, out, components.charter, run);
+    if (bytes !== undefined) return { out, recipe, updates: own.view.accepted.length, bytes };
+    if (gone === path) throw damagedCheckpoint(own.checkpoint);
+    gone = path;
   }
-  return { out, recipe: checkpoint.recipe, updates: components.view.accepted.length, bytes: 0 };
 }
 
 export function otherRecipe(current: string, asked: string): NodeError {

@@ -1,26 +1,30 @@
 import { randomInt } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CID } from 'multiformats/cid';
-import type { Device } from '../../src/compute/index.ts';
+import type { Device, MatrixEngine } from '../../src/compute/index.ts';
 import { createEngine } from '../../src/compute/index.ts';
-import { charterId, decodeCharter, Log } from '../../src/log/index.ts';
+import { removeTempSiblings, tempSibling } from '../../src/durable.ts';
+import type { Charter } from '../../src/log/index.ts';
+import { charterId, decodeCharter } from '../../src/log/index.ts';
 import type { VerifyReport } from '../../src/merge/index.ts';
 import { verifyMerged } from '../../src/merge/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
+import type { Checkpoint } from '../../src/tensors/index.ts';
 import { openCheckpoint } from '../../src/tensors/index.ts';
 import { siblingModule } from '../../src/worker-url.ts';
 import { checkBase } from '../base.ts';
 import { Judge } from '../core/judge.ts';
-import { RecordBook } from '../core/record-book.ts';
 import type { View } from '../core/view.ts';
 import { deriveView } from '../core/view.ts';
 import { NodeError } from '../errors.ts';
 import type { HomePaths } from '../home/paths.ts';
-import type { Logger } from '../logger.ts';
+import { BlobStore } from '../stores/blob-store.ts';
 import { foldPayload } from '../work/merge-calls.ts';
 import type { PayloadCalls } from '../work/payload-calls.ts';
 import { WorkerThread } from '../work/rpc.ts';
+import { readClosure } from './closure.ts';
+import { checkDirectory } from './files.ts';
 import { readSidecar } from './sidecar.ts';
 
 export interface VerifyOptions {
@@ -39,14 +43,16 @@ export interface Verification {
 }
 
 /**
- * Recomputes a checkpoint from the log of this home, decisions included, and compares.
+ * Recomputes a checkpoint from the log of this home, decisions included, and compares. Only reads the home, which a
+ * daemon may be using.
  *
- * @throws NodeError `VERIFY_FAILED` or `RECIPE_MISMATCH` when the recipe is not what the log says, `BASE_MISMATCH`;
- *   `UPDATE_UNKNOWN` when the home lacks updates. Weights that differ give a report, not an error.
+ * @throws NodeError `VERIFY_FAILED` or `RECIPE_MISMATCH` when the recipe is not what the log says or a file beside the
+ *   weights is not what the charter says, `BASE_MISMATCH`; `UPDATE_UNKNOWN` when the home lacks updates. Weights that
+ *   differ give a report, not an error.
  */
 export async function verifyCheckpoint(
   options: VerifyOptions,
-  components: { home: HomePaths; logger: Logger },
+  components: { home: HomePaths },
   run: RunOptions = {},
 ): Promise<Verification> {
   const { home } = components;
@@ -64,43 +70,29 @@ export async function verifyCheckpoint(
     );
   }
   const charter = decodeCharter(charterBytes);
-  const directory = await openCheckpoint(options.directory, run);
-  const base = await openCheckpoint(options.base, run);
-  const payloads = new WorkerThread<PayloadCalls>(siblingModule(import.meta.url, '../work/payload-worker'), {
-    charter: home.charter,
-  });
-  await mkdir(home.root, { recursive: true });
-  const work = await mkdtemp(join(home.root, 'verify-'));
-  const engine = await createEngine({ device: options.device });
+  await checkDirectory(options.directory, charter, run);
+  const cleanup: (() => Promise<unknown>)[] = [];
   try {
+    const directory = await openCheckpoint(options.directory, run);
+    cleanup.push(() => directory.close());
     await checkBase(charter, options.base, run);
-    const book = new RecordBook(
-      { home, charter, charterId: id },
-      { logger: components.logger, listener: { onHeld: () => {}, onMissing: () => {}, onEquivocations: () => {} } },
-    );
-    await book.load();
-    const log = closure(book, sidecar.frontier, id);
-    const judge = new Judge({ policy: charter.admission }, { worker: payloads, files: book.blobs });
+    const log = await readClosure(home, { charter, charterId: id }, sidecar.frontier, run);
+    const files = new BlobStore({ directory: home.blobs });
+    const payloads = new WorkerThread<PayloadCalls>(siblingModule(import.meta.url, '../work/payload-worker'), {
+      charter: home.charter,
+    });
+    cleanup.push(() => payloads.close());
+    const judge = new Judge({ policy: charter.admission }, { worker: payloads, files });
     const view = await deriveView({ charter, charterId: id }, { log, judge }, run);
     checkRecipe(view, sidecar.recipeId);
-    const named = directory.metadata.get('kinmerge.recipe');
-    if (named !== view.recipeId.toString()) {
-      throw new NodeError(
-        'VERIFY_FAILED',
-        `the weights say recipe ${named ?? 'nothing'}, the checkpoint ${view.recipeId}`,
-        {
-          weights: named ?? null,
-        },
-      );
-    }
-    let state: string | null = null;
-    for (const [place, update] of view.accepted.entries()) {
-      const to = join(work, String(place));
-      await foldPayload({ from: state, to, payload: book.blobs.path(update.payload), charter, engine }, run);
-      if (state !== null) await rm(state, { recursive: true });
-      state = to;
-      run.onProgress?.({ phase: 'folding again', done: place + 1, total: view.accepted.length, unit: 'updates' });
-    }
+    checkMetadata(directory, view);
+    const base = await openCheckpoint(options.base, run);
+    cleanup.push(() => base.close());
+    const engine = await createEngine({ device: options.device });
+    cleanup.push(() => engine.close());
+    const work = await workDirectory(home);
+    cleanup.push(() => rm(work, { recursive: true, force: true }));
+    const state = await foldAgain(view, { charter, engine, files, work }, run);
     const names = options.tensors === undefined ? undefined : draw([...base.tensors.keys()], options.tensors);
     const report = await verifyMerged(
       { directory, base, state, scale: charter.merge.scale, exact: options.exact, ...(names && { tensors: names }) },
@@ -108,27 +100,44 @@ export async function verifyCheckpoint(
     );
     return { recipe: view.recipeId.toString(), updates: view.accepted.length, report };
   } finally {
-    await Promise.all([engine.close(), payloads.close(), directory.close(), base.close()]);
-    await rm(work, { recursive: true, force: true });
+    for (const step of cleanup.reverse()) await step().catch(() => undefined);
   }
 }
 
-/** A log of exactly the records that the checkpoint was decided on. */
-function closure(book: RecordBook, frontier: readonly CID[], id: CID): Log {
-  const missing = frontier.filter((head) => book.log.get(head) === undefined).map(String);
-  if (missing.length > 0) {
-    throw new NodeError(
-      'UPDATE_UNKNOWN',
-      `this home lacks ${missing.length} of the updates that the checkpoint was decided on: pull with this --home first`,
-      { missing },
-    );
+/** A directory of this process's own in the home; what killed processes left is removed. */
+async function workDirectory(home: HomePaths): Promise<string> {
+  await removeTempSiblings(home.root);
+  const work = tempSibling(join(home.root, 'verify'));
+  await mkdir(work);
+  return work;
+}
+
+/** The state of the merge of all accepted updates; null without any. */
+async function foldAgain(
+  view: View,
+  components: { charter: Charter; engine: MatrixEngine; files: BlobStore; work: string },
+  run: RunOptions,
+): Promise<string | null> {
+  const { charter, engine, files, work } = components;
+  let state: string | null = null;
+  for (const [place, update] of view.accepted.entries()) {
+    const to = join(work, String(place));
+    await foldPayload({ from: state, to, payload: files.path(update.payload), charter, engine }, run);
+    if (state !== null) await rm(state, { recursive: true });
+    state = to;
+    run.onProgress?.({ phase: 'folding again', done: place + 1, total: view.accepted.length, unit: 'updates' });
   }
-  const log = new Log({ charter: book.log.charter, charterId: id });
-  for (const signed of book.log.ancestors(frontier)) {
-    log.setPayload(signed.record.payload, book.log.payloadSize(signed.record.payload)!);
-    log.addRecord(signed);
-  }
-  return log;
+  return state;
+}
+
+function checkMetadata(directory: Checkpoint, view: View): void {
+  const named = directory.metadata.get('kinmerge.recipe');
+  if (named === view.recipeId.toString()) return;
+  throw new NodeError(
+    'VERIFY_FAILED',
+    `the weights say recipe ${named ?? 'nothing'}, the checkpoint ${view.recipeId}`,
+    { weights: named ?? null },
+  );
 }
 
 function checkRecipe(view: View, claimed: CID): void {

@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { disableTelemetry } from '../../src/telemetry.ts';
 import { NodeError } from '../errors.ts';
 import { VERSION } from '../version.ts';
 import type { CliHost, CommonOptions, Register } from './context.ts';
@@ -22,6 +23,7 @@ const SAME_INTERRUPT_MS = 500;
  * @returns the exit code
  */
 export async function main(argv: readonly string[]): Promise<number> {
+  disableTelemetry();
   const controller = new AbortController();
   let interrupted = 0;
   const interrupt = () => {

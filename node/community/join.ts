@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { resolve } from 'node:path';
 import type { CID } from 'multiformats/cid';
-import { parseJoinLine, parsePeerAddress } from '../../protocols/index.ts';
+import { parseJoinLine } from '../../protocols/index.ts';
 import { writeFileDurably } from '../../src/durable.ts';
 import type { Charter, SigningKey } from '../../src/log/index.ts';
 import { charterId, decodeCharter } from '../../src/log/index.ts';
@@ -16,6 +16,7 @@ import { loadOrCreateKey } from '../home/keys.ts';
 import type { HomePaths } from '../home/paths.ts';
 import { HOME_LAYOUT_VERSION } from '../home/paths.ts';
 import { fetchCharter } from '../net/visitor.ts';
+import { peerFromText } from '../peer-address.ts';
 
 export interface JoinOptions {
   /** A join line, or the path of a charter. */
@@ -66,7 +67,13 @@ export async function joinCommunity(
     community: id.toString(),
     base: options.base === null ? (before?.base ?? null) : resolve(options.base),
     listen: [...(listen ?? [`/ip4/0.0.0.0/tcp/${await freePort()}`])],
-    bootstrap: [...new Set([...(before?.bootstrap ?? []), ...addresses, ...options.peers.map(checkPeer)])],
+    bootstrap: [
+      ...new Set([
+        ...(before?.bootstrap ?? []),
+        ...addresses,
+        ...options.peers.map((peer) => peerFromText(peer).address),
+      ]),
+    ],
   });
   return { id, charter, author };
 }
@@ -103,12 +110,4 @@ async function freePort(): Promise<number> {
   const { port } = server.address() as AddressInfo;
   await new Promise((done) => server.close(done));
   return port;
-}
-
-function checkPeer(text: string): string {
-  const parsed = parsePeerAddress(text);
-  if (parsed === undefined) {
-    throw new NodeError('USAGE', `${text} is not a peer's address: it ends in /tcp/PORT/p2p/ID`, { address: text });
-  }
-  return parsed.address.toString();
 }

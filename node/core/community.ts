@@ -16,6 +16,7 @@ import { CheckpointShelf } from './checkpoint-shelf.ts';
 import type { FoldedCheckpoint } from './fold-loop.ts';
 import { FoldLoop } from './fold-loop.ts';
 import { Judge } from './judge.ts';
+import { PairFile } from './pair-file.ts';
 import { RecordBook } from './record-book.ts';
 import { Serial } from './serial.ts';
 import type { View } from './view.ts';
@@ -23,6 +24,12 @@ import { deriveView } from './view.ts';
 
 /** Wait before a failed admission runs again, in milliseconds: a worker that died is started anew by then. */
 export const ADMISSION_RETRY_MS = 1_000;
+
+/** Why the node does not get on with something; it keeps trying. */
+export interface Problem {
+  readonly code: string;
+  readonly message: string;
+}
 
 /** What a community's node tells its network part and its API. */
 export interface CommunityEvents {
@@ -34,7 +41,7 @@ export interface CommunityEvents {
   fold: [done: number, total: number];
   /** A checkpoint is on disk and offered to peers as `document`. */
   checkpoint: [checkpoint: FoldedCheckpoint, document: CID];
-  problem: [problem: { code: string; message: string } | null];
+  problem: [problem: Problem | null];
 }
 
 export interface CommunityOptions {
@@ -52,7 +59,7 @@ export interface CommunityOptions {
 
 /**
  * One home's part in a community, without any network: the log, admission, and the fold that follows them. Heavy work
- * runs in two worker threads.
+ * runs in worker threads.
  */
 export class Community extends EventEmitter<CommunityEvents> {
   readonly options: CommunityOptions;
@@ -60,7 +67,10 @@ export class Community extends EventEmitter<CommunityEvents> {
   readonly book: RecordBook;
   readonly judge: Judge;
   readonly shelf = new CheckpointShelf();
+  /** Measures and compares payloads for admission. */
   readonly payloads: WorkerThread<PayloadCalls>;
+  /** Encodes contributions: a thread of its own, so that a long one does not hold up admission. */
+  readonly encoder: WorkerThread<PayloadCalls>;
   readonly merges: WorkerThread<MergeCalls>;
   /** Contributions run one after another: each continues the author's chain. */
   readonly contributions = new Serial();
@@ -71,7 +81,8 @@ export class Community extends EventEmitter<CommunityEvents> {
   #stale = true;
   #deriving: Promise<void> | undefined;
   #folding: { done: number; total: number } | null = null;
-  #problem: { code: string; message: string } | null = null;
+  readonly #problems: Record<'admission' | 'fold', Problem | null> = { admission: null, fold: null };
+  #offered: { readonly recipe: string; readonly document: CID } | undefined;
   /** Why the last run of admission failed; null after a good one. */
   #failure: unknown = null;
 
@@ -81,9 +92,9 @@ export class Community extends EventEmitter<CommunityEvents> {
     this.author = components.author;
     this.#logger = components.logger;
     const { home, charter, charterId } = options;
-    this.payloads = new WorkerThread<PayloadCalls>(siblingModule(import.meta.url, '../work/payload-worker'), {
-      charter: home.charter,
-    });
+    const payloadWorker = siblingModule(import.meta.url, '../work/payload-worker');
+    this.payloads = new WorkerThread<PayloadCalls>(payloadWorker, { charter: home.charter });
+    this.encoder = new WorkerThread<PayloadCalls>(payloadWorker, { charter: home.charter });
     this.merges = new WorkerThread<MergeCalls>(siblingModule(import.meta.url, '../work/merge-worker'), {
       charter: home.charter,
       device: options.device,
@@ -110,7 +121,8 @@ export class Community extends EventEmitter<CommunityEvents> {
         },
       },
     );
-    this.judge = new Judge({ policy: charter.admission }, { worker: this.payloads, files: this.book.blobs });
+    const pairs = new PairFile({ path: home.pairs }, { logger: components.logger });
+    this.judge = new Judge({ policy: charter.admission }, { worker: this.payloads, files: this.book.blobs, pairs });
     this.#fold = options.fold && options.base !== null ? this.#createFold(options.base) : null;
   }
 
@@ -132,7 +144,7 @@ export class Community extends EventEmitter<CommunityEvents> {
     await this.#fold?.stop();
     await this.#deriving;
     await this.book.close();
-    await Promise.all([this.payloads.close(), this.merges.close()]);
+    await Promise.all([this.payloads.close(), this.encoder.close(), this.merges.close()]);
   }
 
   /** Aborted when the node shuts down. */
@@ -158,8 +170,13 @@ export class Community extends EventEmitter<CommunityEvents> {
     return this.#fold?.checkpoint;
   }
 
-  get problem(): { code: string; message: string } | null {
-    return this.#problem;
+  get problem(): Problem | null {
+    return this.#problems.admission ?? this.#problems.fold;
+  }
+
+  /** The finished checkpoint that peers can fetch now. */
+  get offered(): { readonly recipe: string; readonly document: CID } | undefined {
+    return this.#offered;
   }
 
   /** Waits until admission has caught up with what is held now. @throws whatever stopped admission */
@@ -203,17 +220,15 @@ export class Community extends EventEmitter<CommunityEvents> {
   }
 
   #admissionFailed(error: unknown): void {
-    const before = this.#failure;
     this.#failure = error;
-    if (error !== null) {
-      this.#setProblem({ code: errorCode(error), message: error instanceof Error ? error.message : String(error) });
-    } else if (before !== null) this.#setProblem(null);
+    const message = error instanceof Error ? error.message : String(error);
+    this.#setProblem('admission', error === null ? null : { code: errorCode(error), message });
   }
 
-  #setProblem(problem: { code: string; message: string } | null): void {
-    if (this.#problem === null && problem === null) return;
-    this.#problem = problem;
-    this.emit('problem', problem);
+  #setProblem(part: 'admission' | 'fold', problem: Problem | null): void {
+    if (this.#problems[part] === null && problem === null) return;
+    this.#problems[part] = problem;
+    this.emit('problem', this.problem);
   }
 
   #createFold(base: string): FoldLoop {
@@ -244,12 +259,13 @@ export class Community extends EventEmitter<CommunityEvents> {
             this.#folding = done < total ? { done, total } : null;
             this.emit('fold', done, total);
           },
-          onCheckpoint: async (checkpoint) => {
+          offer: (checkpoint) => this.shelf.put(checkpoint, { signal: this.#stopping.signal }),
+          onCheckpoint: (checkpoint, document) => {
             this.#folding = null;
-            const document = await this.shelf.put(checkpoint, { signal: this.#stopping.signal });
+            this.#offered = { recipe: checkpoint.recipe, document };
             this.emit('checkpoint', checkpoint, document);
           },
-          onProblem: (problem) => this.#setProblem(problem),
+          onProblem: (problem) => this.#setProblem('fold', problem),
         },
       },
     );

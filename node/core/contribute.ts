@@ -56,9 +56,11 @@ async function contributeNext(
       { reason: 'NOT_A_MEMBER' },
     );
   }
+  // Said before the long work: nothing can be signed while the own chain has a gap.
+  if (request.dryRun !== true) community.book.nextLink(community.author.publicKey);
   const file = join(home.tmp, `payload-${process.pid}-${performance.now()}`);
   try {
-    const report = await community.payloads.call(
+    const report = await community.encoder.call(
       'encode',
       {
         base,
@@ -71,14 +73,11 @@ async function contributeNext(
       run,
     );
     const manifest = await manifestOf(createReadStream(file, { highWaterMark: 1 << 20 }), run);
-    const payload = await adopt(community, manifest, file);
-    let published = false;
+    await community.book.reserve(manifest, file);
     try {
       const decision = await preview(community, manifest.id, run);
       if (!decision.accepted && request.force !== true && request.dryRun !== true) throw declined(decision);
-      const signed = request.dryRun === true ? null : sign(community, request, manifest.id);
-      if (signed !== null) await community.book.append(signed, manifest);
-      published = signed !== null;
+      const signed = request.dryRun === true ? null : await publish(community, request, manifest);
       const bytes = {
         record: signed === null ? 0 : encodeSigned(signed).length,
         payload: report.bytes,
@@ -101,23 +100,11 @@ async function contributeNext(
         },
       };
     } finally {
-      if (!published && payload.fresh) await community.book.blobs.delete(manifest.id);
+      await community.book.release(manifest.id);
     }
   } finally {
     await rm(file, { force: true });
   }
-}
-
-/** Moves the payload to where admission reads it; a failed contribution takes back only what it brought. */
-async function adopt(
-  community: Community,
-  { id, manifest }: IdentifiedManifest,
-  file: string,
-): Promise<{ fresh: boolean }> {
-  const { blobs } = community.book;
-  if (await blobs.has(id, manifest.size)) return { fresh: false };
-  await blobs.adopt(id, file);
-  return { fresh: true };
 }
 
 /** What the own node would decide: the record will name the heads as parents, so it stands at the end of the order. */
@@ -127,20 +114,28 @@ async function preview(community: Community, payload: CID, run: RunOptions): Pro
   return community.judge.preview(view.updates, candidate, run);
 }
 
-function sign(community: Community, request: ContributeRequest, payload: CID): SignedRecord {
+function publish(
+  community: Community,
+  request: ContributeRequest,
+  manifest: IdentifiedManifest,
+): Promise<SignedRecord> {
   const { author, book, options } = community;
-  const record = {
-    version: 1,
-    kind: 'update',
-    author: author.publicKey,
-    charter: options.charterId,
-    ...book.log.nextLink(author.publicKey),
-    payload,
-    title: request.title ?? basename(request.finetune).replace(/\.safetensors$/, ''),
-    license: request.license ?? '',
-    note: request.note ?? '',
-  } as const;
-  return signRecord(record, author);
+  return book.publish(author.publicKey, manifest, (link) =>
+    signRecord(
+      {
+        version: 1,
+        kind: 'update',
+        author: author.publicKey,
+        charter: options.charterId,
+        ...link,
+        payload: manifest.id,
+        title: request.title ?? basename(request.finetune).replace(/\.safetensors$/, ''),
+        license: request.license ?? '',
+        note: request.note ?? '',
+      },
+      author,
+    ),
+  );
 }
 
 function declined(decision: Decision): NodeError {

@@ -42,7 +42,9 @@ export interface FoldLoopOptions {
 export interface FoldListener {
   /** `done` of `total` updates are folded. */
   onStep(done: number, total: number): void;
-  onCheckpoint(checkpoint: FoldedCheckpoint): Promise<void>;
+  /** Offers a finished checkpoint to peers; returns the id of its document. The fold is not done until it is offered. */
+  offer(checkpoint: FoldedCheckpoint): Promise<CID>;
+  onCheckpoint(checkpoint: FoldedCheckpoint, document: CID): void;
   onProblem(problem: { code: string; message: string } | null): void;
 }
 
@@ -88,8 +90,9 @@ export class FoldLoop {
     return this.#done;
   }
 
-  /** Asks for this recipe's checkpoint; replaces whatever was asked before. */
+  /** Asks for this recipe's checkpoint; replaces whatever was asked before. Asking again changes nothing. */
   aim(target: FoldTarget): void {
+    if (this.#target?.recipe.toString() === target.recipe.toString()) return;
     this.#target = target;
     if (this.#step !== undefined && !this.#keys(target).includes(this.#step.key)) this.#step.controller.abort();
     this.#wake();
@@ -126,10 +129,13 @@ export class FoldLoop {
     this.#listener.onProblem({ code: errorCode(error), message });
     this.#logger.error({ err: error }, 'the fold failed and will be tried again');
     const wait = Math.min(FOLD_RETRY_MAX_MS, FOLD_RETRY_FIRST_MS * 2 ** Math.min(this.#failures, 16));
-    // A state that cannot be read is derived data: what repeats is folded again from the start.
-    if (this.#failures > 0) await rm(this.#options.foldDirectory, { recursive: true, force: true });
-    await mkdir(this.#options.foldDirectory, { recursive: true });
     this.#failures++;
+    // A state that cannot be used is derived data, and is made again. Any other trouble says nothing against the states.
+    if (errorCode(error).startsWith('STATE_')) {
+      await this.#dropAllStates().catch((cause: unknown) => {
+        this.#logger.error({ err: cause }, 'the damaged states of the fold cannot be removed');
+      });
+    }
     await this.#sleep(wait);
   }
 
@@ -140,8 +146,10 @@ export class FoldLoop {
       if (this.#target !== target) return;
       await this.#export(target, state, path);
     }
-    this.#done = { recipe: target.recipe.toString(), path };
-    await this.#listener.onCheckpoint(this.#done);
+    const checkpoint = { recipe: target.recipe.toString(), path };
+    const document = await this.#listener.offer(checkpoint);
+    this.#done = checkpoint;
+    this.#listener.onCheckpoint(checkpoint, document);
     await keepNewest(this.#options.checkpointDirectory, KEPT_CHECKPOINTS, target.recipe.toString());
   }
 
@@ -212,6 +220,11 @@ export class FoldLoop {
     for (const name of await readdir(this.#options.foldDirectory)) {
       if (!kept.has(name)) await rm(this.#statePath(name), { recursive: true, force: true });
     }
+  }
+
+  async #dropAllStates(): Promise<void> {
+    await rm(this.#options.foldDirectory, { recursive: true, force: true });
+    await mkdir(this.#options.foldDirectory, { recursive: true });
   }
 
   #statePath(key: string): string {

@@ -1,13 +1,16 @@
-import { setImmediate } from 'node:timers/promises';
 import type { CID } from 'multiformats/cid';
 import type { AdmissionPolicy, Candidate, Decision, Pair } from '../../src/kinship/index.ts';
 import { Admission } from '../../src/kinship/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
-import type { PayloadCalls, PayloadVerdict } from '../work/payload-calls.ts';
+import { Turns } from '../turns.ts';
+import type { MeasuredFile, PayloadCalls, PayloadVerdict } from '../work/payload-calls.ts';
+import { PAIR_BATCH } from '../work/payload-calls.ts';
 import type { WorkerThread } from '../work/rpc.ts';
+import type { PairFile } from './pair-file.ts';
+import { type PairEntry, PairTable } from './pair-table.ts';
 
-/** Longest stretch of deciding without a turn for the event loop, in milliseconds. */
-export const MAX_TURN_MS = 10;
+/** Previews whose comparisons are remembered for a record that follows; contributions come one at a time. */
+export const MAX_PREVIEWED = 16;
 
 /** One update as the judge needs it. */
 export interface JudgedUpdate {
@@ -38,14 +41,22 @@ export class Judge {
   readonly #worker: WorkerThread<PayloadCalls>;
   readonly #files: PayloadFiles;
   readonly #verdicts = new Map<string, PayloadVerdict>();
-  readonly #pairs = new Map<string, Pair>();
+  readonly #pairs = new PairTable();
+  readonly #pairFile: PairFile | undefined;
+  #loaded: Promise<void> | undefined;
   /** The last finished run, to go on from. */
   #last: Run | undefined;
+  /** Ids that the last finished run accepted. */
+  #accepted: ReadonlySet<string> = new Set();
+  readonly #comparedAhead = new Set<string>();
+  /** What previews compared, by payload: on disk only once the update is held, because most that are declined never are. */
+  readonly #previewed = new Map<string, PairEntry[]>();
 
   constructor(
     options: { policy: AdmissionPolicy },
-    components: { worker: WorkerThread<PayloadCalls>; files: PayloadFiles },
+    components: { worker: WorkerThread<PayloadCalls>; files: PayloadFiles; pairs?: PairFile },
   ) {
+    this.#pairFile = components.pairs;
     this.#policy = options.policy;
     this.#worker = components.worker;
     this.#files = components.files;
@@ -67,12 +78,15 @@ export class Judge {
     const run = this.#continues(order) ? this.#last! : this.#newRun();
     this.#last = undefined;
     await this.#extend(run, order, options);
+    for (const { payload } of order) await this.#keepPreviewed(payload);
     this.#last = run;
+    this.#accepted = new Set(run.admission.accepted);
     return [...run.decisions];
   }
 
   /** What would be decided on an update at the end of the order. */
   async preview(order: readonly JudgedUpdate[], candidate: JudgedUpdate, options: RunOptions = {}): Promise<Decision> {
+    this.#startPreview(candidate.payload);
     const run = this.#newRun();
     await this.#extend(run, [...order, candidate], options);
     return run.decisions.at(-1)!;
@@ -83,17 +97,16 @@ export class Judge {
   }
 
   async #extend(run: Run, order: readonly JudgedUpdate[], options: RunOptions): Promise<void> {
+    await this.#load();
     const byId = new Map(order.map((update) => [update.id, update]));
-    let breath = performance.now();
+    const turns = new Turns();
     for (const update of order.slice(run.order.length)) {
       options.signal?.throwIfAborted();
       run.decisions.push(await this.#step(run.admission, update, byId, options));
+      if (run.decisions.at(-1)!.accepted) await this.#compareAhead(update, order, run.order.length + 1, options);
       run.order.push(update);
       options.onProgress?.({ phase: 'deciding', done: run.decisions.length, total: order.length, unit: 'updates' });
-      if (performance.now() - breath > MAX_TURN_MS) {
-        await setImmediate();
-        breath = performance.now();
-      }
+      await turns.next();
     }
   }
 
@@ -117,7 +130,8 @@ export class Judge {
     const candidate = await this.#candidate(update, options);
     let step = admission.next(candidate, this.#lookup(byId));
     if (step.missing !== undefined) {
-      for (const [a, b] of step.missing) await this.#measurePair(byId.get(a)!, byId.get(b)!, options);
+      const others = step.missing.map(([, other]) => byId.get(other)!.payload);
+      await this.#compare(update.payload, others, options);
       step = admission.next(candidate, this.#lookup(byId));
     }
     if (step.decision === undefined) throw new Error('admission still lacks comparisons that were just measured');
@@ -147,22 +161,65 @@ export class Judge {
     return verdict;
   }
 
-  async #measurePair(a: JudgedUpdate, b: JudgedUpdate, { signal }: RunOptions): Promise<void> {
-    const measured = await Promise.all([this.#measure(a.payload, {}), this.#measure(b.payload, {})]);
-    const [measureA, measureB] = measured.map((verdict) => (verdict.ok ? verdict.measure : undefined));
-    if (measureA === undefined || measureB === undefined) throw new Error('a faulty payload was accepted');
-    const job = { a: this.#files.path(a.payload), b: this.#files.path(b.payload), measureA, measureB };
-    this.#pairs.set(pairKey(a.payload, b.payload), await this.#worker.call('pair', job, { ...(signal && { signal }) }));
+  /**
+   * An update that comes into the middle of the order is asked for by every later one: compared in one go, it is decoded
+   * once and not for each of them.
+   */
+  async #compareAhead(
+    update: JudgedUpdate,
+    order: readonly JudgedUpdate[],
+    next: number,
+    options: RunOptions,
+  ): Promise<void> {
+    if (next >= order.length || this.#comparedAhead.has(update.id)) return;
+    this.#comparedAhead.add(update.id);
+    if (this.#accepted.size === 0) return;
+    const expected = order
+      .slice(next)
+      .filter(({ id, payload }) => this.#accepted.has(id) && !this.#pairs.get(update.payload, payload))
+      .map(({ payload }) => payload);
+    if (expected.length > 1) await this.#compare(update.payload, expected, options);
+  }
+
+  async #compare(one: CID, others: readonly CID[], options: RunOptions): Promise<void> {
+    const { signal } = options;
+    const measured = async (payload: CID): Promise<MeasuredFile> => {
+      const verdict = await this.#measure(payload, options);
+      if (!verdict.ok) throw new Error('a faulty payload was accepted');
+      return { file: this.#files.path(payload), measure: verdict.measure };
+    };
+    const distinct = [...new Map(others.map((payload) => [payload.toString(), payload])).values()];
+    for (let done = 0; done < distinct.length; done += PAIR_BATCH) {
+      const batch = distinct.slice(done, done + PAIR_BATCH);
+      const job = { one: await measured(one), others: await Promise.all(batch.map(measured)) };
+      const pairs = await this.#worker.call('pairs', job, { ...(signal && { signal }) });
+      const entries = batch.map((b, place) => ({ a: one, b, pair: pairs[place]! }));
+      for (const entry of entries) this.#pairs.set(entry);
+      const previewed = this.#previewed.get(one.toString());
+      if (previewed === undefined) await this.#pairFile?.append(entries);
+      else previewed.push(...entries);
+    }
+  }
+
+  #startPreview(payload: CID): void {
+    if (this.#previewed.size >= MAX_PREVIEWED) this.#previewed.delete(this.#previewed.keys().next().value!);
+    this.#previewed.set(payload.toString(), this.#previewed.get(payload.toString()) ?? []);
+  }
+
+  async #keepPreviewed(payload: CID): Promise<void> {
+    if (this.#previewed.size === 0) return;
+    const entries = this.#previewed.get(payload.toString());
+    if (entries === undefined) return;
+    this.#previewed.delete(payload.toString());
+    if (entries.length > 0) await this.#pairFile?.append(entries);
+  }
+
+  #load(): Promise<void> {
+    this.#loaded ??= this.#pairFile?.load((entry) => this.#pairs.set(entry)) ?? Promise.resolve();
+    return this.#loaded;
   }
 
   #lookup(byId: ReadonlyMap<string, JudgedUpdate>) {
-    return (a: string, b: string): Pair | undefined =>
-      this.#pairs.get(pairKey(byId.get(a)!.payload, byId.get(b)!.payload));
+    return (a: string, b: string): Pair | undefined => this.#pairs.get(byId.get(a)!.payload, byId.get(b)!.payload);
   }
-}
-
-/** The comparison is symmetric to the bit, so one entry serves both orders. */
-function pairKey(a: CID, b: CID): string {
-  const [first, second] = [a.toString(), b.toString()].sort();
-  return `${first} ${second}`;
 }

@@ -13,7 +13,7 @@ export interface View {
   readonly decisions: ReadonlyMap<string, Decision>;
   /** Accepted updates in canonical order. */
   readonly accepted: readonly JudgedUpdate[];
-  /** Updates that no other one of them names as a parent: they and their ancestors are all that was decided on. */
+  /** Updates that no other one of them names as a parent, ascending by bytes: they and their ancestors are all that was decided on. */
   readonly frontier: readonly CID[];
   readonly recipe: Recipe;
   readonly recipeId: CID;
@@ -26,6 +26,7 @@ export async function deriveView(
   run: RunOptions = {},
 ): Promise<View> {
   const updates = orderedUpdates(components.log, options.charterId);
+  const frontier = components.log.heads();
   const decisions = await components.judge.decide(updates, run);
   const accepted = updates.filter((_, place) => decisions[place]!.accepted);
   const recipe: Recipe = {
@@ -39,15 +40,10 @@ export async function deriveView(
     updates,
     decisions: new Map(decisions.map((decision) => [decision.id, decision])),
     accepted,
-    frontier: frontierOf(components.log, updates),
+    frontier,
     recipe,
     recipeId: idOf(encodeRecipe(recipe)),
   };
-}
-
-function frontierOf(log: Log, updates: readonly JudgedUpdate[]): CID[] {
-  const parents = new Set(updates.flatMap(({ cid }) => log.get(cid)!.record.parents.map(String)));
-  return updates.filter(({ id }) => !parents.has(id)).map(({ cid }) => cid);
 }
 
 /** The held records in canonical order, as the judge wants them. */

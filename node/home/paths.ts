@@ -27,6 +27,8 @@ export interface HomePaths {
   readonly blobs: string;
   /** States of the fold, derived: may be deleted at any time. */
   readonly fold: string;
+  /** Comparisons of payloads, derived: may be deleted at any time. */
+  readonly pairs: string;
   /** Merged checkpoints, derived: may be deleted at any time. */
   readonly checkpoints: string;
   /** Work in progress; emptied at every start. */
@@ -48,6 +50,7 @@ export function homePaths(root: string): HomePaths {
     objects: join(root, 'objects'),
     blobs: join(root, 'blobs'),
     fold: join(root, 'derived', 'fold'),
+    pairs: join(root, 'derived', 'pairs'),
     checkpoints: join(root, 'derived', 'checkpoints'),
     tmp: join(root, 'tmp'),
   };

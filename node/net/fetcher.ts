@@ -1,20 +1,59 @@
 import type { PeerId } from '@libp2p/interface';
 import type { CID } from 'multiformats/cid';
 import type { Blocks } from '../../protocols/index.ts';
-import type { Manifest } from '../../src/log/index.ts';
-import { decodeManifest, MAX_MANIFEST_BYTES } from '../../src/log/index.ts';
+import type { Manifest, SignedRecord } from '../../src/log/index.ts';
+import { blockCount, decodeManifest, keyToText, MAX_MANIFEST_BYTES } from '../../src/log/index.ts';
 import type { RecordBook } from '../core/record-book.ts';
 import type { Logger } from '../logger.ts';
+import { inTurns, type Wanted } from './fetch-turns.ts';
+import { PeerFaults } from './peer-faults.ts';
 
-/** Payloads fetched at once; one already keeps a connection busy, a second hides a slow peer. */
-export const MAX_FETCHES = 2;
+/** Manifests fetched at once: small, but somebody may be slow to say that he has none. */
+export const MAX_MANIFEST_FETCHES = 2;
+/** Payloads fetched at once; one already keeps a connection busy, the others hide slow peers. */
+export const MAX_PAYLOAD_FETCHES = 3;
+/**
+ * Time for a manifest from one peer, in milliseconds: that of the largest payload by default has 70 kB, most have 100
+ * bytes. It doubles with every failure, up to the last value: who is slow but honest gets his time later.
+ */
+export const MANIFEST_TIMEOUT_MS = 5_000;
+export const MANIFEST_TIMEOUT_MAX_MS = 60_000;
+/** Turns of that time in one try to get a manifest from anybody; then others have theirs. */
+export const MANIFEST_ROUNDS = 3;
+/** Time after which a payload makes way while others wait, in milliseconds; it goes on from there in its next turn. */
+export const PAYLOAD_TURN_MS = 120_000;
+/**
+ * Shortest time between two looks at what is missing, in milliseconds: a look walks all that waits, and every arrival
+ * asks for one.
+ */
+export const LOOK_INTERVAL_MS = 50;
 /** First wait after a failed fetch, in milliseconds; it doubles up to the last value, as long as the record waits. */
 export const FETCH_RETRY_FIRST_MS = 500;
 export const FETCH_RETRY_MAX_MS = 60_000;
 
 interface Attempt {
   failures: number;
+  /** Turns that ended before the payload was whole. */
+  turns: number;
   notBefore: number;
+}
+
+type Kind = 'manifest' | 'payload';
+
+interface Due extends Wanted {
+  readonly id: CID;
+  readonly kind: Kind;
+}
+
+interface Active {
+  kind: Kind;
+  readonly turn: AbortController;
+  done: Promise<void>;
+}
+
+export interface FetcherOptions {
+  /** Default `PAYLOAD_TURN_MS`. */
+  readonly payloadTurnMs?: number;
 }
 
 /** Fetches the manifests and payloads that waiting records need, from any connected peer, as long as they are needed. */
@@ -23,69 +62,153 @@ export class Fetcher {
   readonly #blocks: Blocks;
   readonly #peers: () => readonly PeerId[];
   readonly #logger: Logger;
+  readonly #payloadTurnMs: number;
+  readonly #faults = new PeerFaults();
   readonly #attempts = new Map<string, Attempt>();
-  readonly #active = new Map<string, Promise<void>>();
+  readonly #active = new Map<string, Active>();
+  /** On whose behalf a payload is wanted, by its id. */
+  readonly #origins = new Map<string, { author: string; source: string }>();
   readonly #stopping = new AbortController();
+  /** What was due at the last look and has not begun. */
+  #due: Due[] = [];
+  #looked = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(components: { book: RecordBook; blocks: Blocks; peers: () => readonly PeerId[]; logger: Logger }) {
+  constructor(
+    components: { book: RecordBook; blocks: Blocks; peers: () => readonly PeerId[]; logger: Logger },
+    options: FetcherOptions = {},
+  ) {
     this.#book = components.book;
     this.#blocks = components.blocks;
     this.#peers = components.peers;
     this.#logger = components.logger;
+    this.#payloadTurnMs = options.payloadTurnMs ?? PAYLOAD_TURN_MS;
   }
 
-  /** Starts what is missing and due. Call it when something new waits or a peer connected. */
+  /** Notes who brought a record that waits: the first to be asked for its payload, and whose turn it takes. */
+  brought({ record }: SignedRecord, source: string): void {
+    const key = record.payload.toString();
+    if (!this.#origins.has(key)) this.#origins.set(key, { author: keyToText(record.author), source });
+  }
+
+  /** Starts what is missing and due, at once or soon. Call it when something new waits or a peer connected. */
   poke(): void {
     if (this.#stopping.signal.aborted) return;
-    const { manifests, payloads } = this.#book.log.missing();
-    const wanted = new Set([...manifests, ...payloads].map(String));
-    for (const key of this.#attempts.keys()) if (!wanted.has(key)) this.#attempts.delete(key);
-    if (this.#peers().length === 0) return;
-    const now = performance.now();
-    let next = Number.POSITIVE_INFINITY;
-    for (const id of [...manifests, ...payloads]) {
-      const key = id.toString();
-      const notBefore = this.#attempts.get(key)?.notBefore ?? 0;
-      if (this.#active.has(key)) continue;
-      if (notBefore > now) next = Math.min(next, notBefore);
-      else if (this.#active.size < MAX_FETCHES) this.#begin(key, id);
-    }
-    if (next < Number.POSITIVE_INFINITY) this.#pokeAfter(next - now);
+    const wait = this.#looked + LOOK_INTERVAL_MS - performance.now();
+    if (wait > 0) this.#pokeAfter(wait);
+    else this.#look();
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort();
     clearTimeout(this.#timer);
-    await Promise.all(this.#active.values());
+    await Promise.all(Array.from(this.#active.values(), ({ done }) => done));
   }
 
-  #begin(key: string, id: CID): void {
-    const fetching = this.#fetch(id)
+  #look(): void {
+    const now = performance.now();
+    this.#looked = now;
+    const { manifests, payloads } = this.#book.log.missing();
+    const wanted = new Map<string, Due>();
+    const want = (id: CID, kind: Kind): void => {
+      const key = id.toString();
+      const attempt = this.#attempts.get(key);
+      const { author, source } = this.#origins.get(key) ?? { author: undefined, source: undefined };
+      wanted.set(key, { key, id, kind, author, source, tries: (attempt?.failures ?? 0) + (attempt?.turns ?? 0) });
+    };
+    for (const id of payloads) want(id, 'payload');
+    for (const id of manifests) want(id, 'manifest');
+    for (const known of [this.#attempts, this.#origins]) {
+      for (const key of known.keys()) if (!wanted.has(key)) known.delete(key);
+    }
+    this.#due = [];
+    if (this.#peers().length === 0) return;
+    let next = Number.POSITIVE_INFINITY;
+    const due: Due[] = [];
+    for (const [key, item] of wanted) {
+      if (this.#active.has(key)) continue;
+      const notBefore = this.#attempts.get(key)?.notBefore ?? 0;
+      if (notBefore <= now) due.push(item);
+      else next = Math.min(next, notBefore);
+    }
+    this.#due = inTurns(due);
+    if (next < Number.POSITIVE_INFINITY) this.#pokeAfter(next - now);
+    this.#advance();
+  }
+
+  #advance(): void {
+    while (!this.#stopping.signal.aborted) {
+      const place = this.#due.findIndex(({ kind }) => this.#isFree(kind));
+      if (place < 0) return;
+      const [item] = this.#due.splice(place, 1);
+      if (!this.#active.has(item!.key)) this.#begin(item!);
+    }
+  }
+
+  #isFree(kind: Kind): boolean {
+    let active = 0;
+    for (const other of this.#active.values()) if (other.kind === kind) active++;
+    return active < (kind === 'manifest' ? MAX_MANIFEST_FETCHES : MAX_PAYLOAD_FETCHES);
+  }
+
+  #begin(item: Due): void {
+    const { key, id, kind } = item;
+    const active: Active = { kind, turn: new AbortController(), done: Promise.resolve() };
+    this.#active.set(key, active);
+    active.done = this.#fetch(item, active)
       .then(() => {
         this.#attempts.delete(key);
       })
       .catch((error: unknown) => {
         if (this.#stopping.signal.aborted) return;
-        const failures = (this.#attempts.get(key)?.failures ?? 0) + 1;
-        const wait = Math.min(FETCH_RETRY_MAX_MS, FETCH_RETRY_FIRST_MS * 2 ** Math.min(failures - 1, 16));
-        this.#attempts.set(key, { failures, notBefore: performance.now() + wait });
-        this.#logger.debug({ payload: key, failures, err: error }, 'a payload could not be fetched yet');
+        this.#note(key, id, active, error);
       })
       .finally(() => {
         this.#active.delete(key);
+        if (this.#due.length > 0) this.#advance();
         this.poke();
       });
-    this.#active.set(key, fetching);
   }
 
-  async #fetch(id: CID): Promise<void> {
-    const signal = this.#stopping.signal;
-    const peers = this.#peers();
-    const manifest = await this.#manifest(id, peers);
+  #note(key: string, id: CID, { kind, turn }: Active, error: unknown): void {
+    const { failures, turns } = this.#attempts.get(key) ?? { failures: 0, turns: 0 };
+    const now = performance.now();
+    if (kind === 'payload' && turn.signal.aborted) {
+      this.#attempts.set(key, { failures, turns: turns + 1, notBefore: now });
+      this.#logger.debug({ payload: key }, 'a payload makes way for others; it goes on in its next turn');
+      return;
+    }
+    const wait = Math.min(FETCH_RETRY_MAX_MS, FETCH_RETRY_FIRST_MS * 2 ** Math.min(failures, 16));
+    this.#attempts.set(key, { failures: failures + 1, turns, notBefore: now + wait });
+    this.#logger.debug(
+      { payload: id.toString(), failures: failures + 1, err: error },
+      'a payload could not be fetched yet',
+    );
+  }
+
+  async #fetch({ id, source }: Due, active: Active): Promise<void> {
+    const signal = AbortSignal.any([this.#stopping.signal, active.turn.signal]);
+    const peers = this.#faults.order(this.#peers(), source);
+    const manifest = await this.#manifest(id, peers, active, signal);
+    // Where no record that is known to be valid needs it, or others are at it, a later look begins it.
+    const worth = this.#book.log.missing().payloads.some((payload) => payload.equals(id));
+    if (!worth || (active.kind === 'manifest' && !this.#isFree('payload'))) return;
+    active.kind = 'payload';
+    const turn = setInterval(() => {
+      if (this.#due.some(({ kind }) => kind === 'payload')) active.turn.abort(new Error('the turn is over'));
+    }, this.#payloadTurnMs);
+    try {
+      await this.#payload(id, manifest, peers, signal);
+    } finally {
+      clearInterval(turn);
+    }
+  }
+
+  async #payload(id: CID, manifest: Manifest, peers: readonly PeerId[], signal: AbortSignal): Promise<void> {
     const sink = await this.#book.blobs.writer(id, manifest);
     try {
-      await this.#blocks.fetchBlob(peers, id, sink, { manifest, signal });
+      const onFault: PeerFaults['note'] = (peer, error) => this.#faults.note(peer, error);
+      await this.#blocks.fetchBlob(peers, id, sink, { manifest, signal, onFault });
       await sink.commit();
     } finally {
       await sink.close();
@@ -94,17 +217,31 @@ export class Fetcher {
   }
 
   /** The manifest tells the size, and so whether the author's budget still covers the payload. */
-  async #manifest(id: CID, peers: readonly PeerId[]): Promise<Manifest> {
+  async #manifest(id: CID, peers: readonly PeerId[], active: Active, signal: AbortSignal): Promise<Manifest> {
+    const { maxPayloadBytes } = this.#book.log.charter.admission;
     const stored = await this.#book.manifest(id);
-    const bytes =
-      stored === undefined
-        ? await this.#blocks.fetchObject(peers, id, { maxBytes: MAX_MANIFEST_BYTES, signal: this.#stopping.signal })
-        : undefined;
-    const manifest = stored ?? decodeManifest(bytes!, this.#book.log.charter.admission.maxPayloadBytes);
-    if (bytes !== undefined) await this.#book.learnManifest(id, bytes, manifest);
-    const worth = this.#book.log.missing().payloads.some((payload) => payload.equals(id));
-    if (!worth) throw new Error('the record of this payload is not known to be valid yet');
-    return manifest;
+    const failures = this.#attempts.get(id.toString())?.failures ?? 0;
+    const timeoutMs = Math.min(MANIFEST_TIMEOUT_MAX_MS, MANIFEST_TIMEOUT_MS * 2 ** Math.min(failures, 16));
+    const timeOver = () => active.turn.abort(new Error('nobody gave the manifest in time'));
+    const timer = setTimeout(timeOver, MANIFEST_ROUNDS * timeoutMs);
+    try {
+      const bytes =
+        stored === undefined
+          ? await this.#blocks.fetchObject(peers, id, {
+              // 34 bytes a block and the map around them.
+              maxBytes: Math.min(MAX_MANIFEST_BYTES, blockCount(maxPayloadBytes) * 34 + 64),
+              timeoutMs,
+              signal,
+              onFault: (peer, error) => this.#faults.note(peer, error),
+            })
+          : null;
+      const manifest = stored ?? decodeManifest(bytes!, maxPayloadBytes);
+      // One that an earlier process stored is news to the log of this one.
+      await this.#book.learnManifest(id, bytes, manifest);
+      return manifest;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   #pokeAfter(milliseconds: number): void {

@@ -9,7 +9,7 @@ const NEWER: ReadonlySet<string> = new Set(['VERSION_UNKNOWN', 'RECORD_KIND_UNKN
 
 /**
  * Judges an update message: reject what is provably invalid, ignore what this node cannot judge, accept for relay what
- * is valid, whatever the own admission will say of it.
+ * is valid, whatever the own admission will say of it. Further records of a proven equivocator are ignored.
  *
  * @param onUnknown - gets what cannot be judged yet because the author's chain is not here
  */
@@ -26,6 +26,9 @@ export async function judgeUpdate(
     if (error instanceof LogError) return NEWER.has(error.code) ? 'ignore' : 'reject';
     throw error;
   }
+  // Two records with one seq are the proof; a third changes no decision, so nobody's disk and no link is for it. One that
+  // another author built on comes by sync.
+  if (book.log.isSuperfluous(signed)) return 'ignore';
   if (message.payload !== null) {
     const { id } = await manifestOf(message.payload);
     if (!id.equals(signed.record.payload)) return 'reject';

@@ -1,23 +1,40 @@
 import type { CID } from 'multiformats/cid';
-import type { Verdict } from '../../protocols/index.ts';
+import { type RateLimit, RateLimiter, type Verdict } from '../../protocols/index.ts';
 import type { Head, SignedHead, SigningKey } from '../../src/log/index.ts';
 import { decodeSignedHead, encodeSignedHead, frontierOf, keyToText, LogError, signHead } from '../../src/log/index.ts';
 import type { View } from '../core/view.ts';
 
-/** Peers' heads kept at most; the one that was renewed the longest ago makes room. */
+/** Peers' heads kept at most; the oldest of the peer that brought the most makes room. */
 export const MAX_HEADS = 256;
+/** Nodes whose head made room and whose counter is still known, so that an old head is no news. */
+export const MAX_FORGOTTEN_HEADS = 4_096;
+/** Heads that one peer may pass on: those of a full table, and then as many as that many nodes can have news. */
+export const HEADS_PER_SOURCE: RateLimit = { perSecond: 32, burst: 512 };
+/** Nodes never heard of whose heads one peer may bring: a mesh's share of a large community, then a trickle. */
+export const NEW_NODES_PER_SOURCE: RateLimit = { perSecond: 0.2, burst: 64 };
+/** Heads of one node: it makes two a second at most, and they may arrive close together. */
+export const HEADS_PER_NODE: RateLimit = { perSecond: 2, burst: 8 };
 
 /** The own head and the newest ones of the peers. */
 export class Heads {
   readonly #charterId: CID;
   readonly #key: SigningKey;
-  readonly #heads = new Map<string, SignedHead>();
+  readonly #heads = new Map<string, { readonly signed: SignedHead; readonly source: string }>();
+  /** Counters of nodes whose head made room. */
+  readonly #forgotten = new Map<string, number>();
+  readonly #perSource: RateLimiter;
+  readonly #newPerSource: RateLimiter;
+  readonly #perNode: RateLimiter;
   #own: Uint8Array | null = null;
   #counter = 0;
 
-  constructor(options: { charterId: CID }, components: { key: SigningKey }) {
+  constructor(options: { charterId: CID }, components: { key: SigningKey; now?: () => number }) {
     this.#charterId = options.charterId;
     this.#key = components.key;
+    const clock = components.now === undefined ? {} : { now: components.now };
+    this.#perSource = new RateLimiter(HEADS_PER_SOURCE, clock);
+    this.#newPerSource = new RateLimiter(NEW_NODES_PER_SOURCE, clock);
+    this.#perNode = new RateLimiter(HEADS_PER_NODE, clock);
   }
 
   /** The own head as it travels; null before the first view. */
@@ -44,10 +61,22 @@ export class Heads {
     return this.#own;
   }
 
-  /** Judges a peer's head for relay, and keeps it when it is news. */
-  judge(bytes: Uint8Array): Verdict {
+  /**
+   * Judges a head for relay, and keeps it when it is news. What comes faster than honest nodes make it goes no further:
+   * anybody can sign heads with as many keys as he likes.
+   *
+   * @param source - the peer that passed it on
+   */
+  judge(bytes: Uint8Array, source: string): Verdict {
+    if (this.#perSource.take(source) > 0) return 'ignore';
     try {
-      return this.take(bytes) === undefined ? 'ignore' : 'accept';
+      const signed = this.#read(bytes);
+      const node = keyToText(signed.head.node);
+      if (!this.#isNews(node, signed)) return 'ignore';
+      if (!this.#heads.has(node) && this.#newPerSource.take(source) > 0) return 'ignore';
+      if (this.#perNode.take(node) > 0) return 'ignore';
+      this.#keep(node, signed, source);
+      return 'accept';
     } catch (error) {
       if (!(error instanceof LogError)) throw error;
       return error.code === 'VERSION_UNKNOWN' ? 'ignore' : 'reject';
@@ -55,26 +84,54 @@ export class Heads {
   }
 
   /**
-   * Keeps a head when it is newer than the one known from that node.
+   * Keeps a peer's own head when it is newer than the one known from that node.
    *
    * @returns the head, or undefined when it is old news
    * @throws LogError when it is invalid or of another community
    */
-  take(bytes: Uint8Array): Head | undefined {
-    const signed = decodeSignedHead(bytes);
-    if (!signed.head.charter.equals(this.#charterId)) {
-      throw new LogError('OUT_OF_RANGE', 'the head belongs to another community', {});
-    }
+  take(bytes: Uint8Array, source: string): Head | undefined {
+    const signed = this.#read(bytes);
     const node = keyToText(signed.head.node);
-    const known = this.#heads.get(node);
-    if (known !== undefined && known.head.counter >= signed.head.counter) return undefined;
-    this.#heads.delete(node);
-    this.#heads.set(node, signed);
-    if (this.#heads.size > MAX_HEADS) this.#heads.delete(this.#heads.keys().next().value!);
+    if (!this.#isNews(node, signed)) return undefined;
+    this.#keep(node, signed, source);
     return signed.head;
   }
 
   all(): Head[] {
-    return [...this.#heads.values()].map(({ head }) => head);
+    return Array.from(this.#heads.values(), ({ signed }) => signed.head);
+  }
+
+  #read(bytes: Uint8Array): SignedHead {
+    const signed = decodeSignedHead(bytes);
+    if (!signed.head.charter.equals(this.#charterId)) {
+      throw new LogError('OUT_OF_RANGE', 'the head belongs to another community', {});
+    }
+    return signed;
+  }
+
+  #isNews(node: string, { head }: SignedHead): boolean {
+    const known = this.#heads.get(node)?.signed.head.counter ?? this.#forgotten.get(node);
+    return known === undefined || known < head.counter;
+  }
+
+  #keep(node: string, signed: SignedHead, source: string): void {
+    this.#heads.delete(node);
+    this.#forgotten.delete(node);
+    this.#heads.set(node, { signed, source });
+    if (this.#heads.size > MAX_HEADS) this.#forgetOne();
+  }
+
+  /** The oldest head of the source that brought the most: who floods the table empties his own share of it. */
+  #forgetOne(): void {
+    const shares = new Map<string, number>();
+    for (const { source } of this.#heads.values()) shares.set(source, (shares.get(source) ?? 0) + 1);
+    const most = Math.max(...shares.values());
+    for (const [node, { signed, source }] of this.#heads) {
+      if (shares.get(source) !== most) continue;
+      this.#heads.delete(node);
+      this.#forgotten.set(node, signed.head.counter);
+      if (this.#forgotten.size > MAX_FORGOTTEN_HEADS) this.#forgotten.delete(this.#forgotten.keys().next().value!);
+      return;
+    }
   }
 }

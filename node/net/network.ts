@@ -1,7 +1,5 @@
 import { privateKeyFromRaw } from '@libp2p/crypto/keys';
-import type { Libp2p, PeerId } from '@libp2p/interface';
-import { peerIdFromString } from '@libp2p/peer-id';
-import type { CID } from 'multiformats/cid';
+import type { IdentifyResult, Libp2p, PeerId } from '@libp2p/interface';
 import type { Blocks, HostServices, Peers, Sync, Topics } from '../../protocols/index.ts';
 import {
   blocks,
@@ -17,13 +15,17 @@ import {
 import type { SignedRecord, SigningKey } from '../../src/log/index.ts';
 import { decodeSigned, decodeSignedHead, encodeSigned, keySeed } from '../../src/log/index.ts';
 import type { Community } from '../core/community.ts';
-import type { FoldedCheckpoint } from '../core/fold-loop.ts';
+import { Serial } from '../core/serial.ts';
 import type { Logger } from '../logger.ts';
+import { Turns } from '../turns.ts';
 import { VERSION } from '../version.ts';
 import { Dialer } from './dialer.ts';
 import { Fetcher } from './fetcher.ts';
+import { Follower } from './follower.ts';
 import { judgeUpdate } from './gossip-judge.ts';
 import { Heads } from './heads.ts';
+import { dialableFrom, knownPeers } from './known-peers.ts';
+import { listening } from './listening.ts';
 import { NodeBlocks } from './node-blocks.ts';
 import type { PeerBook } from './peer-book.ts';
 import { Syncer } from './syncer.ts';
@@ -52,10 +54,10 @@ export class Network {
   readonly #syncer: Syncer;
   readonly #fetcher: Fetcher;
   readonly #dialer: Dialer;
+  readonly #follower: Follower;
   readonly #listener: NetworkListener;
   readonly #logger: Logger;
   #headTimer: NodeJS.Timeout | undefined;
-  #offered: { readonly recipe: string; readonly document: CID } | undefined;
 
   /** Creates the libp2p host and starts to listen. */
   static async start(
@@ -67,28 +69,30 @@ export class Network {
     const heads = new Heads({ charterId }, { key });
     // The services below need the syncer that is made from them: a hello that comes before is covered by the timer.
     let syncer: Syncer | undefined;
-    const host = await createHost(
-      {
-        privateKey: privateKeyFromRaw(Buffer.concat([keySeed(key), key.publicKey])),
-        listen: options.listen,
-        version: VERSION,
-        communities: [charterId],
-      },
-      {
-        blocks: blocks({
-          source: new NodeBlocks(
-            { charterId, charterBytes: options.charterBytes },
-            { book: community.book, shelf: community.shelf },
-          ),
-        }),
-        sync: sync({
-          source: logSource({ log: community.book.log, charter: charterId, head: () => heads.own }),
-          onHello: (peer, { ahead }) => {
-            if (ahead) syncer?.with(peer);
-          },
-        }),
-        peers: peers({ charter: charterId, source: () => knownPeers(book) }),
-      },
+    const host = await listening(options.listen, () =>
+      createHost(
+        {
+          privateKey: privateKeyFromRaw(Buffer.concat([keySeed(key), key.publicKey])),
+          listen: options.listen,
+          version: VERSION,
+          communities: [charterId],
+        },
+        {
+          blocks: blocks({
+            source: new NodeBlocks(
+              { charterId, charterBytes: options.charterBytes },
+              { book: community.book, shelf: community.shelf },
+            ),
+          }),
+          sync: sync({
+            source: logSource({ log: community.book.log, charter: charterId, head: () => heads.own }),
+            onHello: (peer, { ahead }) => {
+              if (ahead) syncer?.with(peer);
+            },
+          }),
+          peers: peers({ charter: charterId, source: () => knownPeers(book) }),
+        },
+      ),
     );
     const network = new Network(components, host, heads);
     syncer = network.#syncer;
@@ -115,29 +119,43 @@ export class Network {
       exchange: host.services.peers,
       book: community.book,
       connected,
+      isChosen: (id) => this.#dialer.isChosen(id),
       logger,
       listener: {
         onHead: (head, from) => this.#takeHead(head, from),
+        onWaiting: (signed, from) => this.#fetcher.brought(signed, from.toString()),
         onPeers: (found) => {
-          for (const { id, addresses } of found) book.learn(id.toString(), addresses.map(String));
+          for (const { id, addresses } of found) book.learn(id.toString(), addresses.map(String), 'hearsay');
         },
         onProgress: () => this.#fetcher.poke(),
       },
     });
     this.#dialer = new Dialer({ host, book, logger });
+    this.#follower = new Follower((peer) => this.#syncer.with(peer));
+    // Messages come in bursts as large as a read buffer, and each costs a signature check: one after another, in turns
+    // with the rest of the node.
+    const turns = new Turns();
+    const judging = new Serial();
     this.#topics = createTopics({
       gossip: host.services.gossip,
       logger: host.logger,
       community: community.options.charterId,
       judgeUpdate: (message, from) =>
-        judgeUpdate(community.book, message, from, (signed, peer) => {
-          void community.book.take(signed, null, peer.toString());
-          this.#syncer.with(peer);
+        judging.run(async () => {
+          await turns.next();
+          return judgeUpdate(community.book, message, from, (signed, peer) => {
+            this.#take(signed, null, peer).catch((error: unknown) => {
+              logger.error({ err: error }, 'a record could not be stored; it will come again by sync');
+            });
+            this.#syncer.with(peer);
+          });
         }),
-      onUpdate: async (message, from) => {
-        await community.book.take(decodeSigned(message.record), message.payload, from.toString());
-      },
-      judgeHead: (head) => heads.judge(head),
+      onUpdate: (message, from) => this.#take(decodeSigned(message.record), message.payload, from),
+      judgeHead: (head, from) =>
+        judging.run(async () => {
+          await turns.next();
+          return heads.judge(head, from.toString());
+        }),
       onHead: (head, from) => this.#followHead(head, from),
     });
   }
@@ -177,8 +195,8 @@ export class Network {
     this.#community.off('missing', this.#onMissing);
     this.#community.off('view', this.#onView);
     this.#community.off('checkpoint', this.#onCheckpoint);
-    this.#topics.stop();
-    await Promise.all([this.#dialer.stop(), this.#syncer.stop(), this.#fetcher.stop()]);
+    this.#follower.stop();
+    await Promise.all([this.#topics.stop(), this.#dialer.stop(), this.#syncer.stop(), this.#fetcher.stop()]);
     await this.#host.stop();
     await this.book.flush();
   }
@@ -186,24 +204,13 @@ export class Network {
   #begin(): void {
     this.#topics.start();
     this.#host.addEventListener('peer:connect', ({ detail }) => {
-      this.book.connected(detail.toString());
       this.#listener.onPeer(detail.toString(), true);
     });
     this.#host.addEventListener('peer:disconnect', ({ detail }) => {
-      this.book.failed(detail.toString());
+      this.book.disconnected(detail.toString());
       this.#listener.onPeer(detail.toString(), false);
     });
-    this.#host.addEventListener('peer:identify', ({ detail }) => {
-      const id = detail.peerId.toString();
-      const addresses = detail.listenAddrs
-        .map((address) => (address.toString().includes('/p2p/') ? address.toString() : `${address}/p2p/${id}`))
-        .filter((address) => parsePeerAddress(address) !== undefined);
-      this.book.learn(id, addresses);
-      this.book.connected(id);
-      if (!detail.protocols.includes(SYNC_PROTOCOL)) return;
-      this.#syncer.with(detail.peerId);
-      this.#fetcher.poke();
-    });
+    this.#host.addEventListener('peer:identify', ({ detail }) => this.#onIdentify(detail));
     this.#community.on('missing', this.#onMissing);
     this.#community.on('view', this.#onView);
     this.#community.on('checkpoint', this.#onCheckpoint);
@@ -212,19 +219,35 @@ export class Network {
     this.#scheduleHead();
   }
 
+  #onIdentify({ peerId, protocols, listenAddrs, connection }: IdentifyResult): void {
+    const id = peerId.toString();
+    if (!protocols.includes(SYNC_PROTOCOL)) {
+      this.#dialer.useless(id);
+      return;
+    }
+    this.book.learn(id, dialableFrom(connection.remoteAddr, listenAddrs, id), 'peer');
+    this.book.connected(id);
+    this.#syncer.with(peerId);
+    this.#fetcher.poke();
+  }
+
+  async #take(signed: SignedRecord, payload: Uint8Array | null, from: PeerId): Promise<void> {
+    const source = from.toString();
+    const { outcome } = await this.#community.book.take(signed, payload, source);
+    if (outcome === 'pending') this.#fetcher.brought(signed, source);
+  }
+
   readonly #onMissing = () => this.#fetcher.poke();
   readonly #onView = () => this.#scheduleHead();
-  readonly #onCheckpoint = ({ recipe }: FoldedCheckpoint, document: CID) => {
-    this.#offered = { recipe, document };
-    this.#scheduleHead();
-  };
+  readonly #onCheckpoint = () => this.#scheduleHead();
 
   #scheduleHead(): void {
     this.#headTimer ??= setTimeout(() => {
       this.#headTimer = undefined;
-      const { view } = this.#community;
+      const { view, offered } = this.#community;
       if (view === undefined) return;
-      const finished = this.#offered?.recipe === view.recipeId.toString() ? this.#offered.document : null;
+      // Also one that was finished before this node was on the network.
+      const finished = offered?.recipe === view.recipeId.toString() ? offered.document : null;
       const head = this.heads.sign(view, finished);
       this.#topics.publishHead(head).catch((error: unknown) => {
         this.#logger.debug({ err: error }, 'gossip did not take the head; peers learn it by sync');
@@ -234,7 +257,7 @@ export class Network {
 
   #takeHead(head: Uint8Array, from: PeerId): void {
     try {
-      this.heads.take(head);
+      this.heads.take(head, from.toString());
     } catch (error) {
       this.#logger.debug({ peer: from.toString(), err: error }, 'a peer sent a head that does not hold');
     }
@@ -244,19 +267,6 @@ export class Network {
   #followHead(bytes: Uint8Array, from: PeerId): void {
     const { log } = this.#community.book;
     const { head } = decodeSignedHead(bytes);
-    if (head.frontier.some((id) => log.state(id) === 'unknown')) this.#syncer.with(from);
+    if (head.frontier.some((id) => log.state(id) === 'unknown')) this.#follower.hint(from);
   }
-}
-
-/** Whom to tell others about: peers that really answered, the latest first. */
-function knownPeers(book: PeerBook) {
-  return book
-    .all()
-    .filter(({ lastSeen }) => lastSeen > 0)
-    .sort((a, b) => b.lastSeen - a.lastSeen)
-    .map(({ id, addresses }) => ({
-      id: peerIdFromString(id),
-      addresses: addresses.flatMap((address) => parsePeerAddress(address)?.address ?? []),
-    }))
-    .filter(({ addresses }) => addresses.length > 0);
 }

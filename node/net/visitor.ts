@@ -15,11 +15,14 @@ export interface Visit {
   readonly sync: Sync;
 }
 
+/** What the caller sees alike, whether the peer never answered, is too busy, or was lost on the way. */
+const LOST: ReadonlySet<string> = new Set(['UNREACHABLE', 'TIMEOUT', 'TRUNCATED', 'BUSY', 'RATE_LIMITED']);
+
 /**
  * Connects to the peer of a join line for the time of `work`.
  *
  * @param source - the log to sync into; an empty one when left out
- * @throws NodeError `NETWORK_UNREACHABLE` when the peer does not answer; whatever `work` throws
+ * @throws NodeError `NETWORK_UNREACHABLE` when the peer does not answer, or no longer; whatever else `work` throws
  */
 export async function visit<T>(
   target: Pick<JoinLine, 'address' | 'community'>,
@@ -37,6 +40,8 @@ export async function visit<T>(
     );
     const connection = await dial(host, target.address, options.signal);
     return await work({ peer: connection, blocks: host.services.blocks, sync: host.services.sync });
+  } catch (error) {
+    throw error instanceof ProtocolError && LOST.has(error.code) ? unreachable(target.address, error) : error;
   } finally {
     await host?.stop();
   }

@@ -1,33 +1,48 @@
 import { encodeSigned, keyToText, type PendingInfo, type SignedRecord } from '../../src/log/index.ts';
 import type { Community } from '../core/community.ts';
 import { NodeError } from '../errors.ts';
+import { Turns } from '../turns.ts';
 import { MAX_LISTED_WAITING, type StatusDocument, type UpdateDocument } from './documents.ts';
 
 /** Shortest beginning of an id that is looked up; every id begins with the same seven characters. */
 const MIN_PREFIX_CHARS = 8;
 
-/** Held updates in canonical order, then pending ones. */
-export function describeUpdates(community: Community): UpdateDocument[] {
+/** Held updates in canonical order, then pending ones. A long log is described in turns with the rest of the node. */
+export async function describeUpdates(community: Community): Promise<UpdateDocument[]> {
   const { view, book } = community;
+  const turns = new Turns();
   const placed = new Map((view?.updates ?? []).map(({ id }, place) => [id, place]));
-  const held = [...book.log.held()].map((signed) => describeHeld(community, signed, placed.get(signed.id.toString())));
+  const held: UpdateDocument[] = [];
+  for (const signed of [...book.log.held()]) {
+    held.push(describeHeld(community, signed, placed.get(signed.id.toString())));
+    await turns.next();
+  }
   held.sort((a, b) => (a.position ?? Number.POSITIVE_INFINITY) - (b.position ?? Number.POSITIVE_INFINITY));
   return [...held, ...book.log.pending().map((info) => describePending(community, info))];
 }
 
 /** @throws NodeError `UPDATE_UNKNOWN` */
 export function findUpdate(community: Community, id: string): UpdateDocument {
-  const found = describeUpdates(community).filter(
-    (update) => update.id === id || (id.length >= MIN_PREFIX_CHARS && update.id.startsWith(id)),
-  );
-  if (found.length === 1) return found[0]!;
-  throw new NodeError(
-    'UPDATE_UNKNOWN',
-    found.length === 0
-      ? `no update ${id} here: \`kinmerge log\` lists what is known`
-      : `${found.length} updates begin with ${id}: give more of the id`,
-    { id, found: found.length },
-  );
+  const { log } = community.book;
+  const fits = ({ id: cid }: SignedRecord) => {
+    const text = cid.toString();
+    return text === id || (id.length >= MIN_PREFIX_CHARS && text.startsWith(id));
+  };
+  const held = [...log.held()].filter(fits);
+  const pending = log.pending().filter(({ signed }) => fits(signed));
+  const found = held.length + pending.length;
+  if (found !== 1) {
+    throw new NodeError(
+      'UPDATE_UNKNOWN',
+      found === 0
+        ? `no update ${id} here: \`kinmerge log\` lists what is known`
+        : `${found} updates begin with ${id}: give more of the id`,
+      { id, found },
+    );
+  }
+  if (pending.length > 0) return describePending(community, pending[0]!);
+  const position = community.view?.updates.findIndex(({ cid }) => cid.equals(held[0]!.id)) ?? -1;
+  return describeHeld(community, held[0]!, position < 0 ? undefined : position);
 }
 
 function describeHeld(community: Community, signed: SignedRecord, position: number | undefined): UpdateDocument {
@@ -48,7 +63,7 @@ function describeHeld(community: Community, signed: SignedRecord, position: numb
 
 /** The oldest waiting updates with their reasons. */
 export function listWaiting(community: Community): StatusDocument['waiting'] {
-  const oldest = community.book.log.pending().slice(0, MAX_LISTED_WAITING);
+  const oldest = community.book.log.pending(MAX_LISTED_WAITING);
   return oldest.map((info) => ({ update: info.signed.id.toString(), waitsFor: reasons(info) }));
 }
 
@@ -88,5 +103,6 @@ function describeRecord(community: Community, signed: SignedRecord) {
     license,
     note,
     provisional: true,
+    deciding: community.deciding,
   };
 }

@@ -30,7 +30,7 @@ export interface StatusDocument {
   readonly waiting: readonly { readonly update: string; readonly waitsFor: readonly string[] }[];
   /** The current recipe; `provisional` while nothing seals it. */
   readonly recipe: { readonly id: string; readonly updates: number; readonly provisional: boolean };
-  /** Whether admission has caught up with the log. */
+  /** Admission has not caught up with the log: counts and recipe are those of the last time it had. */
   readonly deciding: boolean;
   /** `updates` of `target` folded so far; `null` when the fold is up to date. */
   readonly folding: { readonly updates: number; readonly target: number } | null;
@@ -70,6 +70,8 @@ export interface UpdateDocument {
   /** The gate that declined it. */
   readonly gate: string | null;
   readonly provisional: boolean;
+  /** Admission has not caught up with the log: position and verdict are those of the last time it had. */
+  readonly deciding: boolean;
   readonly density: number | null;
   readonly norm: number | null;
 }
@@ -79,6 +81,8 @@ export interface WhyDocument {
   readonly verdict: 'accepted' | 'declined' | 'undecided';
   readonly gate: string | null;
   readonly provisional: boolean;
+  /** Admission has not caught up with the log: the verdict is that of the last time it had. */
+  readonly deciding: boolean;
   readonly gates: readonly GateResult[];
 }
 

@@ -1,3 +1,4 @@
+import { NodeError } from '../errors.ts';
 import type { NodeEvent } from './documents.ts';
 
 /** Events that a slow reader may fall behind; then its oldest are dropped, for every event is followed by a newer one. */
@@ -22,10 +23,14 @@ export class EventStream {
     }
   }
 
-  /** Events from now on, until the signal aborts. */
+  /** Events from now on, until the signal aborts. @throws NodeError `API_BUSY` */
   subscribe(signal: AbortSignal): AsyncIterable<NodeEvent> {
     const reader: Reader = { queue: [], wake: () => {} };
-    if (this.#readers.size >= MAX_EVENT_READERS) throw new Error('too many readers of events');
+    if (this.#readers.size >= MAX_EVENT_READERS) {
+      throw new NodeError('API_BUSY', `${MAX_EVENT_READERS} readers follow the events already: end one of them`, {
+        max: MAX_EVENT_READERS,
+      });
+    }
     this.#readers.add(reader);
     const stop = () => {
       this.#readers.delete(reader);

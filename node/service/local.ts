@@ -1,6 +1,7 @@
-import { keyToText } from '../../src/log/index.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { encodeRecipe, idOf, keyToText, MERGE_ALGORITHM } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
-import { checkOut, otherRecipe, type Pulled, type PullOptions, pullLocal } from '../checkpoint/pull.ts';
+import { type Pulled, type PullOptions, pullLocal } from '../checkpoint/pull.ts';
 import type { Community } from '../core/community.ts';
 import { contribute } from '../core/contribute.ts';
 import type { FoldedCheckpoint } from '../core/fold-loop.ts';
@@ -21,6 +22,12 @@ import type {
 import { EventStream } from './event-stream.ts';
 import { describePeers } from './peers.ts';
 import type { NodeService } from './service.ts';
+
+/**
+ * How long a daemon's answer waits for admission that is nearly done, in milliseconds: a question right after a
+ * contribution finds it decided. After that the last view answers and says `deciding`; a client waits ten times as long.
+ */
+export const DECIDING_GRACE_MS = 1_000;
 
 /** The node in this process: the community, and its network when a daemon runs one. */
 export class LocalService implements NodeService {
@@ -63,7 +70,7 @@ export class LocalService implements NodeService {
   async status(): Promise<StatusDocument> {
     const { community } = this;
     const { charter, charterId: id } = community.options;
-    const view = community.view ?? (await community.settled());
+    const view = community.view ?? (await this.#lastView());
     const { log } = community.book;
     const network = this.#network;
     return {
@@ -82,11 +89,15 @@ export class LocalService implements NodeService {
       log: {
         held: log.size,
         pending: log.pendingSize,
-        accepted: view.accepted.length,
-        declined: view.updates.length - view.accepted.length,
+        accepted: view?.accepted.length ?? 0,
+        declined: view === undefined ? 0 : view.updates.length - view.accepted.length,
       },
       waiting: listWaiting(community),
-      recipe: { id: view.recipeId.toString(), updates: view.accepted.length, provisional: true },
+      recipe: {
+        id: view?.recipeId.toString() ?? this.#emptyRecipe(),
+        updates: view?.accepted.length ?? 0,
+        provisional: true,
+      },
       deciding: community.deciding,
       folding: community.folding && { updates: community.folding.done, target: community.folding.total },
       checkpoint: community.checkpoint ?? null,
@@ -100,20 +111,20 @@ export class LocalService implements NodeService {
   }
 
   async log(): Promise<readonly UpdateDocument[]> {
-    await this.community.settled();
+    await this.#lastView();
     return describeUpdates(this.community);
   }
 
   async show(id: string): Promise<UpdateDocument> {
-    await this.community.settled();
+    await this.#lastView();
     return findUpdate(this.community, id);
   }
 
   async why(id: string): Promise<WhyDocument> {
     const update = await this.show(id);
     const decision = this.community.view?.decisions.get(update.id);
-    const { verdict, gate, provisional } = update;
-    return { update: update.id, verdict, gate, provisional, gates: decision?.gates ?? [] };
+    const { verdict, gate, provisional, deciding } = update;
+    return { update: update.id, verdict, gate, provisional, deciding, gates: decision?.gates ?? [] };
   }
 
   async contribute(request: ContributeRequest, options: RunOptions = {}): Promise<ContributeDocument> {
@@ -123,11 +134,36 @@ export class LocalService implements NodeService {
   }
 
   async pull(request: PullOptions, options: RunOptions = {}): Promise<Pulled> {
-    const out = await checkOut(request.out);
-    const { view, checkpoint } = await this.#finished(options);
-    if (request.recipe !== undefined && request.recipe !== checkpoint.recipe)
-      throw otherRecipe(checkpoint.recipe, request.recipe);
-    return pullLocal(checkpoint, { ...request, out }, { view });
+    const { base, charter } = this.community.options;
+    if (base === null) {
+      throw new NodeError(
+        'HOME_LOCKED',
+        'this home has no base, so its daemon merges nothing: stop the daemon and pull from another node, or pull with another --home',
+      );
+    }
+    return pullLocal(request, { charter, finished: () => this.#finished(options) }, options);
+  }
+
+  /**
+   * What admission came to: all of it without a daemon, because there is nobody to ask again; with one, what is there
+   * after a moment.
+   */
+  async #lastView(): Promise<View | undefined> {
+    const settled = this.community.settled();
+    if (this.#network === undefined) return settled;
+    const over = new AbortController();
+    // A failed admission is told by the status; the last view still answers.
+    const grace = sleep(DECIDING_GRACE_MS, undefined, { signal: over.signal }).catch(() => {});
+    await Promise.race([settled.catch(() => {}), grace]);
+    over.abort();
+    return this.community.view;
+  }
+
+  #emptyRecipe(): string {
+    const { charter, charterId } = this.community.options;
+    const { merge } = charter;
+    const empty = { version: 1, charter: charterId, algorithm: MERGE_ALGORITHM, updates: [], merge } as const;
+    return idOf(encodeRecipe(empty)).toString();
   }
 
   /** The checkpoint of the current recipe, waiting for the fold when it lags. */

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import type { Device } from '../../src/compute/index.ts';
 import { charterId, decodeCharter } from '../../src/log/index.ts';
 import { Community } from '../core/community.ts';
@@ -32,7 +32,9 @@ export async function openHome(
   const config = await readConfig(home.config);
   const lock = await lockHome(home.lock, options.command);
   try {
-    const charterBytes = await readFile(home.charter);
+    // Of an earlier process, perhaps with this one's pid: nobody shall take it for ours.
+    await rm(home.api, { force: true });
+    const charterBytes = await readCharter(home.charter);
     const id = charterId(charterBytes);
     if (id.toString() !== config.community) {
       throw new NodeError('CHARTER_MISMATCH', `${home.charter} is not the charter of ${config.community}: join again`, {
@@ -66,5 +68,14 @@ export async function openHome(
   } catch (error) {
     await lock.release();
     throw error;
+  }
+}
+
+async function readCharter(path: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    throw new NodeError('HOME_INVALID', `${path} is missing: join the community again with this --home`, { path });
   }
 }

@@ -1,13 +1,15 @@
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { mkdir, open, rm, stat } from 'node:fs/promises';
+import { mkdir, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CID } from 'multiformats/cid';
-import { fsyncDir, removeTempSiblings, renameDurably, writeFileDurably } from '../../src/durable.ts';
+import { removeTempSiblings, renameDurably, writeFileDurably } from '../../src/durable.ts';
 import type { Manifest } from '../../src/log/manifest.ts';
 import { BLOCK_BYTES, blockSize } from '../../src/log/manifest.ts';
 import { NodeError } from '../errors.ts';
-import { cidNames } from '../files.ts';
+import { cidNames, exists, ignoreMissing, removeDurably } from '../files.ts';
+
+const PART_SUFFIX = '.part';
 
 /** A blob on its way in: blocks may come in any order and from any peer. */
 export interface BlobWriter {
@@ -44,12 +46,7 @@ export class BlobStore {
 
   /** Whether the blob is stored whole, judged by its size: its content was checked before it got its name. */
   async has(id: CID, size: number): Promise<boolean> {
-    try {
-      return (await stat(this.path(id))).size === size;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-      throw error;
-    }
+    return (await stat(this.path(id)).catch(ignoreMissing))?.size === size;
   }
 
   /** Takes a finished file (same file system) into the store: fsync, rename, fsync of the directory. */
@@ -78,13 +75,30 @@ export class BlobStore {
   }
 
   async delete(id: CID): Promise<void> {
-    await rm(this.path(id), { force: true });
-    await fsyncDir(this.#directory);
+    await removeDurably(this.path(id));
+  }
+
+  /** What is there of payloads that are not whole, with the time of the last write in milliseconds. */
+  async parts(): Promise<{ id: CID; size: number; modified: number }[]> {
+    const found: { id: CID; size: number; modified: number }[] = [];
+    for (const id of await cidNames(this.#directory, PART_SUFFIX)) {
+      const info = await stat(this.#part(id)).catch(ignoreMissing);
+      if (info !== undefined) found.push({ id, size: info.size, modified: info.mtimeMs });
+    }
+    return found;
+  }
+
+  async hasPart(id: CID): Promise<boolean> {
+    return exists(this.#part(id));
+  }
+
+  async deletePart(id: CID): Promise<void> {
+    await removeDurably(this.#part(id));
   }
 
   /** Opens a blob for writing, resuming what an earlier try left. */
   async writer(id: CID, manifest: Manifest): Promise<BlobWriter> {
-    const part = `${this.path(id)}.part`;
+    const part = this.#part(id);
     const file = await open(part, 'a+').then(async (handle) => {
       await handle.close();
       return open(part, 'r+');
@@ -96,6 +110,10 @@ export class BlobStore {
       await file.close();
       throw error;
     }
+  }
+
+  #part(id: CID): string {
+    return `${this.path(id)}${PART_SUFFIX}`;
   }
 }
 
@@ -122,7 +140,10 @@ class PartFile implements BlobWriter {
 
   async write(index: number, bytes: Uint8Array): Promise<void> {
     if (this.#present[index] === 1) return;
-    await this.#file.write(bytes, 0, bytes.length, index * BLOCK_BYTES);
+    // A disk that fills up takes a part and says so only the next time: what counts as present is there whole.
+    for (let done = 0; done < bytes.length; ) {
+      done += (await this.#file.write(bytes, done, bytes.length - done, index * BLOCK_BYTES + done)).bytesWritten;
+    }
     this.#present[index] = 1;
     this.#missing--;
   }

@@ -1,10 +1,10 @@
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CID } from 'multiformats/cid';
 import { sha256 } from 'multiformats/hashes/sha2';
 import { removeTempSiblings, writeFileDurably } from '../../src/durable.ts';
 import { NodeError } from '../errors.ts';
-import { cidNames } from '../files.ts';
+import { cidNames, removeDurably } from '../files.ts';
 
 /**
  * Small immutable objects on disk, one file each, named by CID. A put is durable when it returns: the file appears
@@ -51,7 +51,7 @@ export class ObjectStore {
   }
 
   async delete(id: CID): Promise<void> {
-    await rm(this.#path(id), { force: true });
+    await removeDurably(this.#path(id));
   }
 
   /** Ids of everything stored, in no particular order. Foreign files are passed over. */

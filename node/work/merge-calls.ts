@@ -11,11 +11,16 @@ import { openCheckpoint } from '../../src/tensors/index.ts';
 /** The calls of the merge worker: the fold and the export, away from the event loop. */
 export function mergeCalls(data: { charter: string; device: Device; workers: number }) {
   let loaded: Promise<{ charter: Charter; engine: MatrixEngine }> | undefined;
+  const start = async () => ({
+    charter: decodeCharter(await readFile(data.charter)),
+    engine: await createEngine({ device: data.device, workers: data.workers }),
+  });
   const load = () => {
-    loaded ??= readFile(data.charter).then(async (bytes) => ({
-      charter: decodeCharter(bytes),
-      engine: await createEngine({ device: data.device, workers: data.workers }),
-    }));
+    loaded ??= start().catch((error: unknown) => {
+      // Not kept: what failed once (too many open files, say) may work the next time.
+      loaded = undefined;
+      throw error;
+    });
     return loaded;
   };
 
@@ -40,7 +45,9 @@ export function mergeCalls(data: { charter: string; device: Device; workers: num
       const base = await openCheckpoint(job.base, options);
       try {
         const { state, scale, out, metadata } = job;
-        return await exportMerged({ state, base, scale, out, metadata }, options);
+        // Only what the charter names: the checkpoint is then the same whatever else lies beside this node's base.
+        const sideFiles = (await load()).charter.base.sideFiles.map(({ name }) => name);
+        return await exportMerged({ state, base, scale, out, metadata, sideFiles }, options);
       } finally {
         await base.close();
       }

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
-import type { PayloadMeasure, ScaleMode, TensorTable } from '../../src/codec/index.ts';
+import type { PayloadMeasure, PayloadReader, ScaleMode, TensorTable } from '../../src/codec/index.ts';
 import { checkPayload, encodeTaskVector, isPayloadFault, openPayload } from '../../src/codec/index.ts';
-import type { Pair } from '../../src/kinship/index.ts';
-import { measurePair } from '../../src/kinship/index.ts';
+import type { MeasuredPayload, Pair } from '../../src/kinship/index.ts';
+import { measurePairs } from '../../src/kinship/index.ts';
 import { charterTable, decodeCharter } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import { openCheckpoint } from '../../src/tensors/index.ts';
@@ -12,11 +12,29 @@ export type PayloadVerdict =
   | { readonly ok: true; readonly measure: PayloadMeasure }
   | { readonly ok: false; readonly fault: string; readonly message: string };
 
+/** A payload file and what `check` measured of it. */
+export interface MeasuredFile {
+  readonly file: string;
+  readonly measure: PayloadMeasure;
+}
+
+/**
+ * Payloads that one is compared with in one call. Each is an open file; and their measures cross from thread to thread,
+ * which costs the event loop about 0.1 ms each.
+ */
+export const PAIR_BATCH = 32;
+
 /** The calls of the payload worker: everything that reads task vectors, away from the event loop. */
 export function payloadCalls(data: { charter: string }) {
   let table: Promise<TensorTable> | undefined;
   const loadTable = () => {
-    table ??= readFile(data.charter).then((bytes) => charterTable(decodeCharter(bytes)));
+    table ??= readFile(data.charter)
+      .then((bytes) => charterTable(decodeCharter(bytes)))
+      .catch((error: unknown) => {
+        // Not kept: what failed once (too many open files, say) may work the next time.
+        table = undefined;
+        throw error;
+      });
     return table;
   };
 
@@ -51,26 +69,22 @@ export function payloadCalls(data: { charter: string }) {
       }
     },
 
-    /** Compares two measured payloads. */
-    async pair(
-      job: { a: string; b: string; measureA: PayloadMeasure; measureB: PayloadMeasure },
-      options: RunOptions,
-    ): Promise<Pair> {
+    /** Compares a measured payload with others, at most `PAIR_BATCH`. */
+    async pairs(job: { one: MeasuredFile; others: readonly MeasuredFile[] }, options: RunOptions): Promise<Pair[]> {
       const tensors = await loadTable();
-      const a = await openPayload(job.a, tensors);
+      const opened: PayloadReader[] = [];
+      const open = async ({ file, measure }: MeasuredFile) => {
+        const payload = await openPayload(file, tensors, options);
+        opened.push(payload);
+        return { payload, measure };
+      };
       try {
-        const b = await openPayload(job.b, tensors);
-        try {
-          return await measurePair(
-            { payload: a, measure: job.measureA },
-            { payload: b, measure: job.measureB },
-            options,
-          );
-        } finally {
-          await b.close();
-        }
+        const one = await open(job.one);
+        const others: MeasuredPayload[] = [];
+        for (const other of job.others) others.push(await open(other));
+        return await measurePairs(one, others, options);
       } finally {
-        await a.close();
+        for (const payload of opened) await payload.close();
       }
     },
   };

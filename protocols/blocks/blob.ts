@@ -7,7 +7,7 @@ import { asError, type Channel } from '../channel.ts';
 import { ProtocolError } from '../errors.ts';
 import { MAX_CONTENT_BYTES } from '../limits.ts';
 import { type BlocksClient, badBytes, fetchObject, incomplete, openBlocks, unexpected } from './client.ts';
-import { MAX_RETRIES, MAX_SOURCES_AT_ONCE, PIPELINE_DEPTH } from './constants.ts';
+import { MAX_RETRIES, MAX_SOURCES_AT_ONCE, PIPELINE_DEPTH, SLOW_BLOCK_MS } from './constants.ts';
 import type { BlobSink, FetchBlobOptions, FetchReport } from './index.ts';
 import { decodeAnswer, encodeRequest } from './schema.ts';
 import { BlockWork } from './work.ts';
@@ -21,6 +21,10 @@ interface Fetch {
   readonly work: BlockWork;
   /** Aborted by the caller, or when this side fails: then every peer stops. */
   readonly signal: AbortSignal;
+  /** Aborted when nothing is left to fetch: what slow peers still owe is of no use. */
+  readonly over: AbortController;
+  /** Whether other peers wait for their turn as a source. */
+  readonly others: () => boolean;
   readonly fail: (error: Error) => void;
   readonly wrote: (bytes: number) => void;
 }
@@ -44,14 +48,16 @@ export async function fetchBlob(
 
   const own = new AbortController();
   const signal = options.signal === undefined ? own.signal : AbortSignal.any([options.signal, own.signal]);
-  const work = new BlockWork(manifest.blocks.length, async (index) => {
+  const has = async (index: number): Promise<boolean> => {
     try {
       return await sink.has(index);
     } catch (error) {
       own.abort(error);
       throw error;
     }
-  });
+  };
+  const work = new BlockWork(manifest.blocks.length, has, { hedgeMs: client.hedgeMs });
+  const standby = [...peers];
   let fetched = 0;
   let bytes = 0;
   const fetch: Fetch = {
@@ -61,6 +67,8 @@ export async function fetchBlob(
     sink,
     work,
     signal,
+    over: new AbortController(),
+    others: () => standby.length > 0,
     fail: (error) => own.abort(error),
     wrote: (count) => {
       fetched++;
@@ -69,7 +77,6 @@ export async function fetchBlob(
     },
   };
 
-  const standby = [...peers];
   const faults: ProtocolError[] = [];
   const worker = async (): Promise<void> => {
     for (let peer = standby.shift(); peer !== undefined; peer = standby.shift()) {
@@ -79,7 +86,8 @@ export async function fetchBlob(
       options.onFault?.(peer, fault);
     }
   };
-  const workers = Math.min(MAX_SOURCES_AT_ONCE, peers.length, Math.max(1, manifest.blocks.length));
+  // Also for one block: those without a block of their own stand in for a peer that is slow.
+  const workers = Math.min(MAX_SOURCES_AT_ONCE, peers.length);
   // All of them end before the caller hears of a failure: nothing is written afterwards.
   await Promise.allSettled(Array.from({ length: workers }, worker));
   signal.throwIfAborted();
@@ -102,6 +110,7 @@ async function fetchFrom(fetch: Fetch, peer: PeerId): Promise<ProtocolError | un
       return undefined;
     } catch (error) {
       fetch.signal.throwIfAborted();
+      if (fetch.over.signal.aborted) return undefined;
       if (!(error instanceof ProtocolError)) {
         fetch.fail(asError(error));
         throw error;
@@ -109,8 +118,10 @@ async function fetchFrom(fetch: Fetch, peer: PeerId): Promise<ProtocolError | un
       if (progressed) retries = 0;
       const wait = error.fields.retryAfterMs;
       if ((error.code !== 'RATE_LIMITED' && error.code !== 'BUSY') || typeof wait !== 'number') return error;
-      if (retries >= MAX_RETRIES) return error;
-      await sleep(wait, undefined, { signal: fetch.signal });
+      // With others to turn to, nobody has to be waited for.
+      if (retries >= MAX_RETRIES || fetch.others()) return error;
+      await sleep(wait, undefined, { signal: AbortSignal.any([fetch.signal, fetch.over.signal]) }).catch(() => {});
+      fetch.signal.throwIfAborted();
     }
   }
 }
@@ -130,23 +141,25 @@ async function fetchOnce(fetch: Fetch, peer: PeerId, onProgress: () => void): Pr
       }
       if (index !== undefined) {
         outstanding.push(index);
-        channel ??= await openBlocks(fetch.client, peer, fetch.signal);
+        channel ??= await openBlocks(fetch.client, peer, AbortSignal.any([fetch.signal, fetch.over.signal]));
         await channel.write(encodeRequest({ kind: 'block', manifest: id, index }));
         if (outstanding.length < PIPELINE_DEPTH) continue;
       }
       const [due] = outstanding;
       if (due === undefined || channel === undefined) break;
       const bytes = await readBlock(fetch, channel, due);
+      outstanding.shift();
+      onProgress();
+      if (!work.claim(due)) continue;
       try {
         await fetch.sink.write(due, bytes);
       } catch (error) {
         fetch.fail(asError(error));
         throw error;
       }
-      outstanding.shift();
-      work.done();
       fetch.wrote(bytes.length);
-      onProgress();
+      work.done();
+      if (work.finished) fetch.over.abort(new Error('every block is here'));
     }
     await channel?.close();
   } catch (error) {
@@ -156,12 +169,28 @@ async function fetchOnce(fetch: Fetch, peer: PeerId, onProgress: () => void): Pr
   }
 }
 
-async function readBlock({ id, manifest }: Fetch, channel: Channel, index: number): Promise<Uint8Array> {
-  const answer = decodeAnswer(await channel.expect(), channel.peer);
+async function readBlock(fetch: Fetch, channel: Channel, index: number): Promise<Uint8Array> {
+  const { id, manifest } = fetch;
+  const answer = decodeAnswer(await expectSoon(fetch, channel), channel.peer);
   if (answer.status !== 'block') throw unexpected(answer.status, channel.peer, { id: id.toString(), index });
   const hash = manifest.blocks[index];
   const right =
     hash !== undefined && answer.bytes.length === blockSize(manifest, index) && equalBytes(sha256(answer.bytes), hash);
   if (!right) throw badBytes(channel.peer, id, index);
   return answer.bytes;
+}
+
+/** The next message, from a peer that has to be quick about it while others could take its place. */
+async function expectSoon({ client, others }: Fetch, channel: Channel): Promise<Uint8Array> {
+  const slowMs = client.slowBlockMs ?? SLOW_BLOCK_MS;
+  const timer = setInterval(() => {
+    if (!others()) return;
+    const message = `${channel.peer} took more than ${slowMs} ms for one block; use another peer.`;
+    channel.abort(new ProtocolError('TIMEOUT', message, { peer: channel.peer, timeoutMs: slowMs }));
+  }, slowMs);
+  try {
+    return await channel.expect();
+  } finally {
+    clearInterval(timer);
+  }
 }

@@ -1,17 +1,27 @@
 import type { PeerId } from '@libp2p/interface';
 import type { CID } from 'multiformats/cid';
 import { idOf } from '../../src/log/index.ts';
-import type { Channel } from '../channel.ts';
+import { asError, type Channel } from '../channel.ts';
 import { openChannel, type ProtocolComponents } from '../components.ts';
 import { ProtocolError } from '../errors.ts';
 import { MAX_OBJECT_BYTES } from '../limits.ts';
-import { BLOCKS_PROTOCOL, MAX_BUFFERED_BYTES, OBJECT_PART_BYTES, RESPONSE_LIMITS } from './constants.ts';
+import {
+  BLOCKS_PROTOCOL,
+  HEDGE_MS,
+  MAX_BUFFERED_BYTES,
+  MAX_OBJECT_SOURCES,
+  OBJECT_PART_BYTES,
+  OBJECT_TIMEOUT_MS,
+  RESPONSE_LIMITS,
+} from './constants.ts';
 import type { FetchObjectOptions } from './index.ts';
 import { decodeAnswer, encodeRequest } from './schema.ts';
 
 export interface BlocksClient {
   readonly components: ProtocolComponents;
   readonly progressTimeoutMs: number | undefined;
+  readonly hedgeMs: number | undefined;
+  readonly slowBlockMs: number | undefined;
 }
 
 export function openBlocks(client: BlocksClient, peer: PeerId, signal: AbortSignal | undefined): Promise<Channel> {
@@ -23,24 +33,60 @@ export function openBlocks(client: BlocksClient, peer: PeerId, signal: AbortSign
   });
 }
 
+/** Asks the peers in their order: the next one when one fails, and one more whenever nothing came for a while. */
 export async function fetchObject(
   client: BlocksClient,
   peers: readonly PeerId[],
   id: CID,
   options: FetchObjectOptions = {},
 ): Promise<Uint8Array> {
+  options.signal?.throwIfAborted();
+  const hedgeMs = client.hedgeMs ?? HEDGE_MS;
   const faults: ProtocolError[] = [];
-  for (const peer of peers) {
-    options.signal?.throwIfAborted();
-    try {
-      return await fetchObjectFrom(client, peer, id, options);
-    } catch (error) {
-      options.signal?.throwIfAborted();
-      if (!(error instanceof ProtocolError)) throw error;
-      faults.push(error);
+  const over = new AbortController();
+  const signal = options.signal === undefined ? over.signal : AbortSignal.any([options.signal, over.signal]);
+  const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
+  const waiting = [...peers];
+  const asked = new Map<PeerId, Promise<void>>();
+  const outrun = (slow: PeerId, timeoutMs: number) => {
+    const message = `${slow} was slower than a peer that was asked later.`;
+    options.onFault?.(slow, new ProtocolError('TIMEOUT', message, { peer: slow.toString(), timeoutMs }));
+  };
+  const ask = (): void => {
+    const peer = asked.size < MAX_OBJECT_SOURCES ? waiting.shift() : undefined;
+    if (peer === undefined || over.signal.aborted) {
+      if (asked.size === 0) reject(incomplete(id, faults));
+      return;
     }
+    const found = (object: Uint8Array) => {
+      for (const other of over.signal.aborted ? [] : asked.keys()) {
+        if (other === peer) break;
+        outrun(other, hedgeMs);
+      }
+      resolve(object);
+      over.abort(new Error('the object is here'));
+    };
+    const attempt = fetchObjectFrom(client, peer, id, { ...options, signal }).then(found, (error: unknown) => {
+      asked.delete(peer);
+      if (over.signal.aborted) return;
+      if (options.signal?.aborted === true) return reject(options.signal.reason);
+      if (!(error instanceof ProtocolError)) return reject(error);
+      faults.push(error);
+      options.onFault?.(peer, error);
+      ask();
+    });
+    asked.set(peer, attempt);
+  };
+  const hedge = setInterval(ask, hedgeMs);
+  ask();
+  try {
+    return await promise;
+  } finally {
+    clearInterval(hedge);
+    over.abort(new Error('the object is here'));
+    // All of them end before the caller goes on.
+    await Promise.all(asked.values());
   }
-  throw incomplete(id, faults);
 }
 
 async function fetchObjectFrom(
@@ -51,6 +97,11 @@ async function fetchObjectFrom(
 ): Promise<Uint8Array> {
   const limit = Math.min(options.maxBytes ?? MAX_OBJECT_BYTES, MAX_OBJECT_BYTES);
   const channel = await openBlocks(client, peer, options.signal);
+  const timeoutMs = options.timeoutMs ?? OBJECT_TIMEOUT_MS;
+  const timer = setTimeout(() => {
+    const message = `${channel.peer} took more than ${timeoutMs} ms for ${id}; use another peer.`;
+    channel.abort(new ProtocolError('TIMEOUT', message, { peer: channel.peer, timeoutMs }));
+  }, timeoutMs);
   try {
     // Parts, not one buffer of the announced size: memory follows what was really sent.
     const parts: Uint8Array[] = [];
@@ -75,8 +126,10 @@ async function fetchObjectFrom(
     await channel.close();
     return object;
   } catch (error) {
-    channel.abort(error instanceof Error ? error : new Error(String(error)));
+    channel.abort(asError(error));
     throw error;
+  } finally {
+    clearTimeout(timer);
   }
 }
 

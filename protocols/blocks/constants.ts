@@ -39,3 +39,18 @@ export const MAX_SOURCES_AT_ONCE = 4;
 
 /** Times that a client waits for one peer which limits its rate or is busy, before it gives that peer up. */
 export const MAX_RETRIES = 5;
+
+/** Milliseconds after which what one peer still owes is also asked of another: a slow peer holds up nobody. */
+export const HEDGE_MS = 2_000;
+
+/**
+ * Milliseconds for one block while other peers wait for their turn as a source: below 35 KiB/s a peer is left for
+ * another one. Without another one it may take its time.
+ */
+export const SLOW_BLOCK_MS = 30_000;
+
+/** Milliseconds for one whole object from one peer: the largest one at 30 KiB/s. A trickle ends here. */
+export const OBJECT_TIMEOUT_MS = 300_000;
+
+/** Peers that are asked for one object at the same time, one more whenever `HEDGE_MS` bring nothing. */
+export const MAX_OBJECT_SOURCES = 3;

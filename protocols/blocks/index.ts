@@ -38,6 +38,10 @@ export interface FetchObjectOptions {
   readonly signal?: AbortSignal | undefined;
   /** Bytes; default and maximum `MAX_OBJECT_BYTES`. */
   readonly maxBytes?: number | undefined;
+  /** Milliseconds for the whole object from one peer; default `OBJECT_TIMEOUT_MS`. */
+  readonly timeoutMs?: number | undefined;
+  /** Called for each peer that failed, or that a later one outran. */
+  readonly onFault?: ((peer: PeerId, error: ProtocolError) => void) | undefined;
 }
 
 export interface FetchBlobOptions extends RunOptions {
@@ -79,13 +83,18 @@ export interface BlocksInit {
   readonly source: BlockSource;
   /** Milliseconds without progress; for tests and unusual networks. */
   readonly progressTimeoutMs?: number;
+  /** Milliseconds after which another peer is asked as well, default `HEDGE_MS`; for tests and unusual networks. */
+  readonly hedgeMs?: number;
+  /** Milliseconds for one block while other peers wait, default `SLOW_BLOCK_MS`; for tests and unusual networks. */
+  readonly slowBlockMs?: number;
 }
 
 /** A libp2p service: `services: { blocks: blocks({ source }) }`. */
 export function blocks(init: BlocksInit): (components: ProtocolComponents) => Blocks {
   return (components) => {
     const server = createServer(components, init);
-    const client = { components, progressTimeoutMs: init.progressTimeoutMs };
+    const { progressTimeoutMs, hedgeMs, slowBlockMs } = init;
+    const client = { components, progressTimeoutMs, hedgeMs, slowBlockMs };
     return {
       protocol: server.protocol,
       start: () => server.start(),

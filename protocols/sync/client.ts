@@ -7,7 +7,8 @@ import { decodeSigned, type SignedRecord } from '../../src/log/index.ts';
 import { asError, type Channel } from '../channel.ts';
 import { openChannel, type ProtocolComponents } from '../components.ts';
 import { ProtocolError } from '../errors.ts';
-import { MAX_KNOWN, MAX_RECORDS_PER_ROUND, MAX_WANTED, RESPONSE_LIMITS, SYNC_PROTOCOL } from './constants.ts';
+import { Turns } from '../turns.ts';
+import { MAX_KNOWN, RESPONSE_LIMITS, SYNC_PROTOCOL } from './constants.ts';
 import type { LogSource, PullOptions, PullResult, RecordSink } from './index.ts';
 import { decodeAnswer, encodeRequest, type SyncAnswer, type SyncRequest, tipsDigest } from './schema.ts';
 
@@ -15,6 +16,7 @@ export interface SyncClient {
   readonly components: ProtocolComponents;
   readonly source: LogSource;
   readonly progressTimeoutMs: number | undefined;
+  readonly maxRecords: number;
 }
 
 type Hello = SyncAnswer & { status: 'hello' };
@@ -29,16 +31,17 @@ export async function pull(
   sink: RecordSink,
   options: PullOptions = {},
 ): Promise<PullResult> {
-  const { source } = client;
-  const maxRecords = Math.min(options.maxRecords ?? MAX_RECORDS_PER_ROUND, MAX_RECORDS_PER_ROUND);
+  const { source, maxRecords } = client;
   return withChannel(client, peer, options, async (channel) => {
     const digest = tipsDigest(source.tips());
-    const known = source.known(MAX_KNOWN).slice(0, MAX_KNOWN);
+    // Half of the places for the log itself: what waits may be dropped, what is held stays.
+    const waiting = (options.known ?? []).slice(0, MAX_KNOWN / 2);
+    const known = [...source.known(MAX_KNOWN - waiting.length).slice(0, MAX_KNOWN - waiting.length), ...waiting];
     const hello = await ask(channel, {
       kind: 'hello',
       charter: source.charter,
       digest,
-      known: [...known],
+      known,
       head: source.head(),
     });
     if (hello.status !== 'hello') throw unexpected(hello, channel);
@@ -51,38 +54,16 @@ export async function pull(
       async (batches) => {
         for await (const batch of batches) {
           options.signal?.throwIfAborted();
-          if (batch.length > 0) await sink(batch);
+          const refused = batch.length > 0 ? await sink(batch) : undefined;
+          if (refused === undefined || refused.length === 0) continue;
+          session.refuse(refused);
+          return;
         }
       },
     );
     const missing = hello.tips.filter((tip) => !session.seen(tip) && !source.has(tip));
-    return { received: session.received, complete: session.complete, head: hello.head, missing, equal };
-  });
-}
-
-export async function fetchRecords(
-  client: SyncClient,
-  peer: PeerId,
-  ids: readonly CID[],
-  options: PullOptions = {},
-): Promise<(SignedRecord | undefined)[]> {
-  if (ids.length === 0) return [];
-  if (ids.length > MAX_WANTED) {
-    const fields = { ids: ids.length, limit: MAX_WANTED };
-    throw new ProtocolError('TOO_LARGE', `Ask for at most ${MAX_WANTED} records at once.`, fields);
-  }
-  return withChannel(client, peer, options, async (channel) => {
-    const answer = await ask(channel, { kind: 'records', charter: client.source.charter, ids: [...ids] });
-    if (answer.status !== 'records' || answer.records.length !== ids.length) throw unexpected(answer, channel);
-    return answer.records.map((bytes, place) => {
-      if (bytes === null) return undefined;
-      const signed = decodeRecord(bytes, channel.peer);
-      if (!ids[place]!.equals(signed.id)) {
-        const fields = { peer: channel.peer, asked: `${ids[place]}`, got: `${signed.id}` };
-        throw new ProtocolError('BAD_RECORD', `${channel.peer} sent another record than was asked for.`, fields);
-      }
-      return signed;
-    });
+    const { received, unreadable, refused, complete } = session;
+    return { received, unreadable, refused, complete, head: hello.head, missing, equal };
   });
 }
 
@@ -118,6 +99,8 @@ class PullSession {
   readonly #peer: string;
   readonly #seen = new Set<string>();
   received = 0;
+  unreadable = 0;
+  refused = 0;
   complete = false;
 
   constructor(source: LogSource, peer: string) {
@@ -125,17 +108,27 @@ class PullSession {
     this.#peer = peer;
   }
 
+  /** Takes back what the sink had no room for. */
+  refuse(ids: readonly CID[]): void {
+    for (const id of ids) this.#seen.delete(id.toString());
+    this.refused += ids.length;
+    this.received -= ids.length;
+  }
+
   seen(id: CID): boolean {
     return this.#seen.has(id.toString());
   }
 
   async *check(input: AsyncIterable<Page>): AsyncGenerator<readonly SignedRecord[]> {
+    const turns = new Turns();
     for await (const page of input) {
       const fresh: SignedRecord[] = [];
       for (const bytes of page.records) {
         const signed = decodeRecord(bytes, this.#peer);
-        this.#place(signed);
-        if (!this.#source.has(signed.id)) fresh.push(signed);
+        if (signed === undefined || !this.#place(signed)) this.unreadable++;
+        else if (!this.#source.has(signed.id)) fresh.push(signed);
+        // A page of signatures takes a tenth of a second.
+        await turns.next();
       }
       this.received += fresh.length;
       yield fresh;
@@ -143,7 +136,8 @@ class PullSession {
     }
   }
 
-  #place({ id, record }: SignedRecord): void {
+  /** False for a record that depends on one that cannot be read here. */
+  #place({ id, record }: SignedRecord): boolean {
     const name = id.toString();
     if (!record.charter.equals(this.#source.charter)) {
       const message = `${this.#peer} sent a record of another community.`;
@@ -156,23 +150,23 @@ class PullSession {
     }
     for (const parent of record.parents) {
       if (this.#seen.has(parent.toString()) || this.#source.has(parent)) continue;
+      if (this.unreadable > 0) return false;
       const message = `${this.#peer} sent record ${name} before its parent ${parent}.`;
       throw new ProtocolError('OUT_OF_ORDER', message, { peer: this.#peer, record: name, parent: `${parent}` });
     }
     this.#seen.add(name);
+    return true;
   }
 }
 
-function decodeRecord(bytes: Uint8Array, peer: string): SignedRecord {
+/** Undefined for a record that a newer program may understand. */
+function decodeRecord(bytes: Uint8Array, peer: string): SignedRecord | undefined {
   try {
     // A copy: records are kept, and a view would keep the whole page.
     return decodeSigned(new Uint8Array(bytes));
   } catch (cause) {
     const fields = { peer, reason: errorCode(cause) };
-    if (fields.reason === 'VERSION_UNKNOWN' || fields.reason === 'RECORD_KIND_UNKNOWN') {
-      const message = `${peer} holds records of a newer kinmerge; update this node to follow them.`;
-      throw new ProtocolError('NEWER_VERSION', message, fields, { cause });
-    }
+    if (fields.reason === 'VERSION_UNKNOWN' || fields.reason === 'RECORD_KIND_UNKNOWN') return undefined;
     throw new ProtocolError('BAD_RECORD', `${peer} sent a bad record: ${errorCode(cause)}.`, fields, { cause });
   }
 }

@@ -11,10 +11,11 @@ import type { PeerId, Startable } from '@libp2p/interface';
 import type { CID } from 'multiformats/cid';
 import type { SignedRecord } from '../../src/log/index.ts';
 import type { ProtocolComponents } from '../components.ts';
-import { fetchRecords, pull } from './client.ts';
+import { pull } from './client.ts';
+import { MAX_RECORDS_PER_ROUND } from './constants.ts';
 import { createServer } from './server.ts';
 
-export { MAX_RECORDS_PER_ROUND, MAX_WANTED, SYNC_PROTOCOL } from './constants.ts';
+export { MAX_RECORDS_PER_ROUND, SYNC_PROTOCOL } from './constants.ts';
 export { locate } from './locator.ts';
 export { type LogSourceInit, logSource } from './log-source.ts';
 
@@ -41,14 +42,18 @@ export interface LogSource {
 
 export interface PullOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Default and maximum `MAX_RECORDS_PER_ROUND`. */
-  readonly maxRecords?: number | undefined;
+  /** Ids that the peer is known to have and that need no sending, beside those of the log: records it sent that wait. */
+  readonly known?: readonly CID[] | undefined;
 }
 
 export interface PullResult {
   /** New records that were handed over. */
   readonly received: number;
-  /** False when the round ended at its limit: pull again. */
+  /** New records of a version or kind that this program does not know, and what depends on them: passed over. */
+  readonly unreadable: number;
+  /** Records that the sink had no room for. The round ends there. */
+  readonly refused: number;
+  /** False when the round ended at its limit or for lack of room: pull again, with `refused` once there is room. */
   readonly complete: boolean;
   /** The peer's encoded signed head (bounded, not decoded), or null. */
   readonly head: Uint8Array | null;
@@ -58,8 +63,13 @@ export interface PullResult {
   readonly equal: boolean;
 }
 
-/** Keeps a batch of decoded records, parents first; the next page is asked for when it returns. */
-export type RecordSink = (records: readonly SignedRecord[]) => void | Promise<void>;
+/**
+ * Keeps a batch of decoded records, parents first; the next page is asked for when it returns. It may return the ids
+ * that it had no room for.
+ */
+export type RecordSink = (records: readonly SignedRecord[]) => Kept | Promise<Kept>;
+// biome-ignore lint/suspicious/noConfusingVoidType: a sink that takes everything returns nothing.
+type Kept = void | readonly CID[];
 
 export interface Sync extends Startable {
   readonly protocol: string;
@@ -68,8 +78,6 @@ export interface Sync extends Startable {
    * @throws ProtocolError naming the peer; errors of the sink as they are
    */
   pull(peer: PeerId, sink: RecordSink, options?: PullOptions): Promise<PullResult>;
-  /** Records by their ids, at most `MAX_WANTED` of them; undefined where the peer does not have one. */
-  fetchRecords(peer: PeerId, ids: readonly CID[], options?: PullOptions): Promise<(SignedRecord | undefined)[]>;
 }
 
 export interface SyncInit {
@@ -81,19 +89,22 @@ export interface SyncInit {
   readonly onHello?: ((peer: PeerId, hello: { head: Uint8Array | null; ahead: boolean }) => void) | undefined;
   /** Milliseconds without progress; for tests and unusual networks. */
   readonly progressTimeoutMs?: number;
+  /** Records taken in one round; default and maximum `MAX_RECORDS_PER_ROUND`. */
+  readonly maxRecords?: number;
 }
 
 /** A libp2p service: `services: { sync: sync({ source }) }`. */
 export function sync(init: SyncInit): (components: ProtocolComponents) => Sync {
   return (components) => {
     const server = createServer(components, init);
-    const client = { components, source: init.source, progressTimeoutMs: init.progressTimeoutMs };
+    const { source, progressTimeoutMs } = init;
+    const maxRecords = Math.min(init.maxRecords ?? MAX_RECORDS_PER_ROUND, MAX_RECORDS_PER_ROUND);
+    const client = { components, source, progressTimeoutMs, maxRecords };
     return {
       protocol: server.protocol,
       start: () => server.start(),
       stop: () => server.stop(),
       pull: (peer, sink, options) => pull(client, peer, sink, options),
-      fetchRecords: (peer, ids, options) => fetchRecords(client, peer, ids, options),
     };
   };
 }

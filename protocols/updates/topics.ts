@@ -44,6 +44,8 @@ export interface Published {
 }
 
 export interface Topics extends Startable {
+  /** Drops what waits; when it returns, nothing more is judged or delivered. */
+  stop(): Promise<void>;
   readonly updates: string;
   readonly heads: string;
   /** @throws ProtocolError `TOO_LARGE`, `MALFORMED` */
@@ -97,13 +99,14 @@ class CommunityTopics implements Topics {
     gossip.subscribe(this.heads);
   }
 
-  stop(): void {
+  async stop(): Promise<void> {
     const { gossip } = this.#init;
     gossip.removeEventListener('gossipsub:message', this.#onMessage);
     for (const topic of [this.updates, this.heads]) {
       gossip.unsubscribe(topic);
       gossip.topicValidators.delete(topic);
     }
+    await Promise.all([this.#validation.close(), this.#delivery.close()]);
   }
 
   async publishUpdate(message: UpdateMessage): Promise<Published> {

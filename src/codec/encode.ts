@@ -181,7 +181,7 @@ class EncodeRun {
           if (rule.scale === 0 || rule.kept === 0) return;
           const { tensor, magnitudes } = ternariser.take(index, values, rule.scale);
           if (!tensor) return;
-          await file.write(tensor);
+          await file.write(tensor, this.#table[index]!.shape);
           tensors.push({ index, nnz: tensor.nnz, sigma: rule.sigma, scale: rule.scale });
           nnz += tensor.nnz;
           sumMagnitudes += magnitudes;

@@ -33,12 +33,14 @@ export const PAYLOAD_ERROR_CODES = [
   'INDEX_RANGE',
   /** Tensor indices do not ascend. */
   'INDEX_ORDER',
-  /** The non-zero count is 0, above the tensor's elements, or impossible in the section's length. */
+  /** The non-zero count is 0, above the tensor's elements, impossible in the section's length, or not the code's. */
   'BAD_COUNT',
-  /** A coding other than Golomb (0). */
+  /** A coding other than 0 and 1. */
   'UNSUPPORTED_CODING',
   /** The Golomb parameter is outside 1..elements. */
   'BAD_GOLOMB_PARAMETER',
+  /** The row width or the priors of coding 1 are out of bounds. */
+  'BAD_MODEL',
   /** A scale is not a positive normal float32. */
   'BAD_SCALE',
   /** A section's length is impossible for its count, or differs from what its code takes. */
@@ -47,6 +49,8 @@ export const PAYLOAD_ERROR_CODES = [
   'POSITION_RANGE',
   /** Padding bits after the last entry are not zero. */
   'BAD_PADDING',
+  /** A code of coding 1 does not begin with a state of the coder, or does not end in the one that it must. */
+  'BAD_CODER_STATE',
   /** Bytes follow the last section. */
   'TRAILING_BYTES',
 ] as const;

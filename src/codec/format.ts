@@ -1,19 +1,23 @@
+import { MAX_WIDTH, MIN_WIDTH } from './ans-model.ts';
 import { CodecError } from './errors.ts';
 import { minEntryBits } from './size.ts';
 import { isWireScale } from './ternary.ts';
-import type { PayloadSection, ScaleMode, TensorTable, TernaryTensor } from './types.ts';
+import type { PayloadSection, ScaleMode, SectionCoding, TensorTable, TernaryTensor } from './types.ts';
 
 /** The byte layout of a payload, version 1: docs/payload-format.md. */
 export const PAYLOAD_MAGIC = 0x4b4d5456; // "KMTV"
 export const PAYLOAD_VERSION = 1;
 export const FLAG_SCALE_PER_TENSOR = 1;
 export const CODING_GOLOMB = 0;
+export const CODING_ANS = 1;
 
 /** Magic, version, flags, section count; the global scale follows where there is one. */
 export const HEADER_BYTES = 10;
 export const COUNT_OFFSET = 6;
-/** A section header is at most 4 varints of 8 bytes, the coding byte and a scale: 37 bytes. */
-export const MAX_SECTION_HEADER_BYTES = 37;
+/** A code of coding 1 begins with the coder's state. */
+const STATE_BYTES = 4;
+/** A section header is at most 4 varints of 8 bytes, the coding byte, the byte of priors and a scale: 38 bytes. */
+export const MAX_SECTION_HEADER_BYTES = 38;
 
 export interface PayloadHeader {
   readonly mode: ScaleMode;
@@ -111,7 +115,7 @@ export function parseHeader(bytes: Uint8Array, table: TensorTable): PayloadHeade
  * Parses the section header at `offset`. `bytes` begin there and hold a whole header, or all that is left of the
  * payload's `size` bytes. Nothing is allocated by what the header says.
  * @throws CodecError TRUNCATED, BAD_VARINT, INDEX_RANGE, INDEX_ORDER, BAD_COUNT, UNSUPPORTED_CODING,
- *   BAD_GOLOMB_PARAMETER, BAD_SCALE, BAD_SECTION_LENGTH
+ *   BAD_GOLOMB_PARAMETER, BAD_MODEL, BAD_SCALE, BAD_SECTION_LENGTH
  */
 export function parseSection(
   bytes: Uint8Array,
@@ -134,38 +138,58 @@ export function parseSection(
   if (nnz < 1 || nnz > elements) {
     throw new CodecError('BAD_COUNT', `Tensor ${index} claims ${nnz} of ${elements} entries.`, { index, nnz });
   }
-  const coding = cursor.byte();
-  if (coding !== CODING_GOLOMB) {
-    throw new CodecError(
-      'UNSUPPORTED_CODING',
-      `Tensor ${index} uses coding ${coding}; this version knows Golomb (0).`,
-      {
-        index,
-        coding,
-      },
-    );
-  }
-  const golombM = cursor.varint();
-  if (golombM < 1 || golombM > elements) {
-    throw new CodecError('BAD_GOLOMB_PARAMETER', `Tensor ${index} has Golomb parameter ${golombM}.`, {
-      index,
-      golombM,
-    });
-  }
+  const coding = parseCoding(cursor, index, elements);
   const scale = header.scale ?? cursor.scale();
   const byteLength = cursor.varint();
   // No code of this encoder is longer than the two bit masks that it stands for: 2 bits per element.
-  if (byteLength < 1 || byteLength > Math.ceil(elements / 4)) {
+  if (byteLength < (coding.model ? STATE_BYTES : 1) || byteLength > Math.ceil(elements / 4)) {
     throw new CodecError('BAD_SECTION_LENGTH', `Tensor ${index} claims ${byteLength} bytes of code.`, {
       index,
       byteLength,
     });
   }
-  if (nnz * minEntryBits(golombM) > byteLength * 8) {
+  // Under coding 1 an entry halves the state or more, which has 31 bits at first, 23 in the end, and what it reads.
+  const most = coding.model ? byteLength * 8 - 24 : byteLength * 8;
+  if (nnz * (coding.model ? 1 : minEntryBits(coding.golombM)) > most) {
     throw new CodecError('BAD_COUNT', `Tensor ${index} claims ${nnz} entries in ${byteLength} bytes.`, { index, nnz });
   }
   if (offset + cursor.at + byteLength > size) throw truncated();
-  return { index, elements, nnz, scale, golombM, offset: offset + cursor.at, byteLength };
+  return { index, elements, nnz, scale, ...coding, offset: offset + cursor.at, byteLength };
+}
+
+function parseCoding(cursor: Cursor, index: number, elements: number): SectionCoding {
+  const coding = cursor.byte();
+  if (coding !== CODING_GOLOMB && coding !== CODING_ANS) {
+    throw new CodecError('UNSUPPORTED_CODING', `Tensor ${index} uses coding ${coding}; this version knows 0 and 1.`, {
+      index,
+      coding,
+    });
+  }
+  if (coding === CODING_GOLOMB) {
+    const golombM = cursor.varint();
+    if (golombM < 1 || golombM > elements) {
+      throw new CodecError('BAD_GOLOMB_PARAMETER', `Tensor ${index} has Golomb parameter ${golombM}.`, {
+        index,
+        golombM,
+      });
+    }
+    return { golombM };
+  }
+  const width = cursor.varint();
+  if (width === 0) return { golombM: 0, model: { width, rows: 0, columns: 0 } };
+  if (width < MIN_WIDTH || width > MAX_WIDTH || elements % width !== 0) {
+    throw new CodecError('BAD_MODEL', `Tensor ${index} has ${elements} elements in rows of ${width}.`, {
+      index,
+      width,
+    });
+  }
+  const priors = cursor.byte();
+  if (priors === 0) {
+    throw new CodecError('BAD_MODEL', `Tensor ${index} has rows, but neither rows nor columns are modelled.`, {
+      index,
+    });
+  }
+  return { golombM: 0, model: { width, rows: priors >>> 4, columns: priors & 15 } };
 }
 
 /** The bytes before the first section. `scale` is the global one, null for scales per tensor. */
@@ -181,13 +205,25 @@ export function formatHeader(count: number, scale: number | null): Uint8Array {
   return bytes;
 }
 
+/** The fields of a section's header that say how it is coded. */
+export function formatCoding({ golombM, model }: SectionCoding): number[] {
+  const bytes = [model ? CODING_ANS : CODING_GOLOMB];
+  pushVarint(bytes, model ? model.width : golombM);
+  if (model && model.width > 0) bytes.push((model.rows << 4) | model.columns);
+  return bytes;
+}
+
 /** The header of one section. */
-export function formatSection(t: TernaryTensor, golombM: number, perTensor: boolean, byteLength: number): Uint8Array {
+export function formatSection(
+  t: TernaryTensor,
+  coding: SectionCoding,
+  perTensor: boolean,
+  byteLength: number,
+): Uint8Array {
   const bytes: number[] = [];
   pushVarint(bytes, t.index);
   pushVarint(bytes, t.nnz);
-  bytes.push(CODING_GOLOMB);
-  pushVarint(bytes, golombM);
+  bytes.push(...formatCoding(coding));
   if (perTensor) {
     const scale = new Uint8Array(4);
     new DataView(scale.buffer).setFloat32(0, t.scale, true);

@@ -1,11 +1,14 @@
 /**
  * ComPEFT, the codec of updates (docs/algorithms.md A and B, docs/payload-format.md): keep the largest entries of a
- * task vector, replace each by sign times scale, and code the positions of each tensor as Golomb gaps.
+ * task vector, replace each by sign times scale, and code the positions of each tensor by Golomb gaps or, where that is
+ * smaller, by an entropy coder that learns the densities of rows and columns.
  *
  * - `encode.ts`: base and fine-tune to a payload file, streaming (`task-vector.ts`, `moments.ts`, `select.ts`,
  *   `payload-file.ts`)
  * - `payload-encode.ts`, `payload-reader.ts`: ternary tensors to bytes and back (`format.ts` headers,
- *   `section-bits.ts` and `section-decoder.ts` the bits, `source.ts` bytes or files)
+ *   `source.ts` bytes or files)
+ * - `section-choice.ts`: which coding a tensor gets; `section-bits.ts` and `golomb-decoder.ts` for coding 0,
+ *   `ans-model.ts`, `ans-encode.ts` and `ans-decoder.ts` for coding 1
  * - `container.ts`: a payload with its own table of names and shapes, for files outside a community
  * - `ternary.ts`, `size.ts`, `table.ts`: masks, size formulas, tensor tables
  */
@@ -40,10 +43,12 @@ export { checkTable, type FloatSource, isFloatDtype, tableOf } from './table.ts'
 export type { TensorDifference } from './task-vector.ts';
 export { expand, isWireScale, maskWords, popcount, popcount32, ternaryFromSigns } from './ternary.ts';
 export type {
+  AnsModel,
   PayloadMeasure,
   PayloadReader,
   PayloadSection,
   ScaleMode,
+  SectionCoding,
   TableTensor,
   TensorTable,
   TernaryTensor,

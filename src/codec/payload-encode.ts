@@ -1,16 +1,19 @@
 import { CodecError } from './errors.ts';
 import { formatHeader, formatSection } from './format.ts';
 import { MIN_SCALE } from './limits.ts';
-import { encodeSection, sectionParameter } from './section-bits.ts';
+import { codeSection } from './section-choice.ts';
 import { checkTable } from './table.ts';
 import { checkTernary } from './ternary.ts';
 import type { TensorTable, TernaryTensor } from './types.ts';
 
-/** Header and code of one tensor, ready to be written. */
-export function sectionBytes(t: TernaryTensor, perTensor: boolean): [header: Uint8Array, code: Uint8Array] {
-  const m = sectionParameter(t.elements, t.nnz);
-  const code = encodeSection(t, m);
-  return [formatSection(t, m, perTensor, code.length), code];
+/** Header and code of one tensor of this shape, ready to be written. */
+export function sectionBytes(
+  t: TernaryTensor,
+  shape: readonly number[],
+  perTensor: boolean,
+): [header: Uint8Array, code: Uint8Array] {
+  const { coding, code } = codeSection(t, shape);
+  return [formatSection(t, coding, perTensor, code.length), code];
 }
 
 /**
@@ -42,7 +45,7 @@ function assemble(table: TensorTable, tensors: readonly TernaryTensor[]): Uint8A
   const first = tensors[0]?.scale ?? null;
   const scale = tensors.every((t) => t.scale === first) ? first : null;
   const parts = [formatHeader(tensors.length, scale)];
-  for (const tensor of tensors) parts.push(...sectionBytes(tensor, scale === null));
+  for (const tensor of tensors) parts.push(...sectionBytes(tensor, table[tensor.index]!.shape, scale === null));
   return concat(parts);
 }
 

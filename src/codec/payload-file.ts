@@ -43,8 +43,8 @@ export class PayloadFile {
     return file;
   }
 
-  async write(tensor: TernaryTensor): Promise<void> {
-    for (const part of sectionBytes(tensor, this.#perTensor)) await this.#append(part);
+  async write(tensor: TernaryTensor, shape: readonly number[]): Promise<void> {
+    for (const part of sectionBytes(tensor, shape, this.#perTensor)) await this.#append(part);
     this.#count++;
   }
 

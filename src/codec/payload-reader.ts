@@ -1,9 +1,11 @@
 import type { RunOptions } from '../run-options.ts';
+import { AnsDecoder } from './ans-decoder.ts';
 import { CodecError } from './errors.ts';
 import { HEADER_BYTES, MAX_SECTION_HEADER_BYTES, parseHeader, parseSection } from './format.ts';
+import { GolombDecoder } from './golomb-decoder.ts';
 import { SLICE_ENTRIES } from './limits.ts';
 import { Pacer } from './pacer.ts';
-import { SectionDecoder } from './section-decoder.ts';
+
 import { type ByteSource, openSource, type PayloadSource } from './source.ts';
 import { checkTable } from './table.ts';
 import type { PayloadMeasure, PayloadReader, PayloadSection, ScaleMode, TensorTable, TernaryTensor } from './types.ts';
@@ -125,15 +127,16 @@ class Reader implements PayloadReader {
   async #decode(section: PayloadSection, masks: boolean, pacer: Pacer): Promise<SectionDecoder> {
     await pacer.add(0);
     const bytes = await this.#source.read(section.offset, section.byteLength);
-    const decoder = new SectionDecoder(section, bytes, masks);
-    while (!decoder.done) {
-      const before = decoder.entries;
-      decoder.run(SLICE_ENTRIES);
-      await pacer.add(decoder.entries - before);
-    }
+    const decoder = section.model
+      ? new AnsDecoder(section, section.model, bytes, masks)
+      : new GolombDecoder(section, bytes, masks);
+    while (!decoder.done) await pacer.add(decoder.run(SLICE_ENTRIES));
     return decoder;
   }
 }
+
+/** What the decoders of both codings have in common. */
+type SectionDecoder = AnsDecoder | GolombDecoder;
 
 function ternary({ index, elements, scale, nnz }: PayloadSection, decoder: SectionDecoder): TernaryTensor {
   return { index, elements, scale, plus: decoder.plus, minus: decoder.minus, nnz };

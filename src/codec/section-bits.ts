@@ -65,8 +65,8 @@ export function encodeSection(t: TernaryTensor, m: number): Uint8Array {
   return bytes.subarray(0, byteLength);
 }
 
-/** Exact bits of the code, signs included. */
-function sectionBits(t: TernaryTensor, m: number): number {
+/** Exact bits of the code of `encodeSection`, signs included. */
+export function sectionBits(t: TernaryTensor, m: number): number {
   const width = remainderWidth(m);
   const short = 2 ** width - m;
   let bits = 0;

@@ -29,14 +29,29 @@ export interface TernaryTensor {
 /** `global`: one selection and one scale for the whole vector. `tensor`: a selection and a scale per tensor. */
 export type ScaleMode = 'global' | 'tensor';
 
+/** The model of a section under coding 1: what is learnt while decoding (docs/payload-format.md). */
+export interface AnsModel {
+  /** Elements of a row, a divisor of the tensor's; 0 when neither rows nor columns are modelled. */
+  readonly width: number;
+  /** Exponents of the priors of rows and columns, 1..15; 0 where these are not modelled. */
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** How a section is coded: by Golomb gaps (coding 0) or, with a model, by coding 1. */
+export interface SectionCoding {
+  /** The Golomb parameter, 1..elements; 0 under coding 1. */
+  readonly golombM: number;
+  /** The model of coding 1; absent under coding 0. */
+  readonly model?: AnsModel;
+}
+
 /** Where one tensor's code lies in a payload, known after the walk over the section headers. */
-export interface PayloadSection {
+export interface PayloadSection extends SectionCoding {
   readonly index: number;
   readonly elements: number;
   readonly nnz: number;
   readonly scale: number;
-  /** The Golomb parameter, 1..elements. */
-  readonly golombM: number;
   /** Byte offset of the section's bits from the start of the payload, and their length in bytes. */
   readonly offset: number;
   readonly byteLength: number;

@@ -1,6 +1,7 @@
 /** The CPU backend: worker threads with one onnxruntime session per graph each, one matrix per worker at a time. */
 import { Worker } from 'node:worker_threads';
 import type { RunOptions } from '../run-options.ts';
+import { disableTelemetry } from '../telemetry.ts';
 import { siblingModule } from '../worker-url.ts';
 import type { MatrixEngine, ProjectionJob, ProjectionResult } from './engine.ts';
 import { ComputeError, type ComputeErrorCode } from './errors.ts';
@@ -138,6 +139,7 @@ class CpuEngine implements MatrixEngine {
   }
 
   #start(slot: Slot): Worker {
+    disableTelemetry();
     const worker = new Worker(this.#workerUrl, { name: 'kinmerge-compute' });
     let cause: unknown;
     worker.on('message', (message: FromWorker) => this.#onMessage(slot, worker, message));

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import type { RunOptions } from '../run-options.ts';
+import { disableTelemetry } from '../telemetry.ts';
 import { siblingModule } from '../worker-url.ts';
 import { EvaluateError } from './errors.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
@@ -58,13 +59,15 @@ export class GraphSession {
 }
 
 class GraphThread {
-  readonly #worker = new Worker(siblingModule(import.meta.url, './session-worker'), { name: 'kinmerge-evaluate' });
+  readonly #worker: Worker;
   readonly #left: Promise<void>;
   #gone = false;
   #cause: unknown;
   #waiting: { resolve(reply: FromWorker): void; reject(error: unknown): void } | undefined;
 
   constructor() {
+    disableTelemetry();
+    this.#worker = new Worker(siblingModule(import.meta.url, './session-worker'), { name: 'kinmerge-evaluate' });
     this.#worker.on('message', (reply: FromWorker) => {
       this.#waiting?.resolve(reply);
       this.#waiting = undefined;

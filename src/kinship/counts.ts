@@ -54,16 +54,37 @@ export function countTensors(a: TernaryTensor, b: TernaryTensor): TensorCounts {
  * @throws CodecError when a section's bits do not decode
  */
 export async function countPairs(a: TernarySource, b: TernarySource, options: RunOptions = {}): Promise<PairCounts> {
-  const inB = new Set(b.sections.map((section) => section.index));
-  const common = a.sections.map((section) => section.index).filter((index) => inB.has(index));
-  const tensors: (TensorCounts & { index: number })[] = [];
-  for (const index of common) {
+  const [counts] = await countPairsOf(a, [b], options);
+  return counts!;
+}
+
+/**
+ * The same for one payload and many others. Each tensor of the one is decoded once, and those of the others one after
+ * another, so memory is that of two tensors however many there are.
+ *
+ * @returns one result per other payload, in their order
+ * @throws KinshipError TABLE_MISMATCH
+ * @throws CodecError
+ */
+export async function countPairsOf(
+  one: TernarySource,
+  others: readonly TernarySource[],
+  options: RunOptions = {},
+): Promise<PairCounts[]> {
+  const coded = others.map(({ sections }) => new Set(sections.map(({ index }) => index)));
+  const counts: (TensorCounts & { index: number })[][] = others.map(() => []);
+  const signal = options.signal ? { signal: options.signal } : {};
+  const common = one.sections.map(({ index }) => index).filter((index) => coded.some((indices) => indices.has(index)));
+  for (const [done, index] of common.entries()) {
     options.signal?.throwIfAborted();
-    const signal = options.signal ? { signal: options.signal } : {};
-    const left = await a.tensor(index, signal);
-    const right = await b.tensor(index, signal);
-    if (left !== null && right !== null) tensors.push({ index, ...countTensors(left, right) });
-    options.onProgress?.({ phase: 'comparing', done: tensors.length, total: common.length, unit: 'tensors' });
+    const left = await one.tensor(index, signal);
+    for (const [place, other] of others.entries()) {
+      if (!coded[place]!.has(index)) continue;
+      options.signal?.throwIfAborted();
+      const right = await other.tensor(index, signal);
+      if (left !== null && right !== null) counts[place]!.push({ index, ...countTensors(left, right) });
+    }
+    options.onProgress?.({ phase: 'comparing', done: done + 1, total: common.length, unit: 'tensors' });
   }
-  return { tensors };
+  return counts.map((tensors) => ({ tensors }));
 }

@@ -8,7 +8,14 @@
  * - explain: a decision in words
  */
 export * from './admission.ts';
-export { countPairs, countTensors, type PairCounts, type TensorCounts, type TernarySource } from './counts.ts';
+export {
+  countPairs,
+  countPairsOf,
+  countTensors,
+  type PairCounts,
+  type TensorCounts,
+  type TernarySource,
+} from './counts.ts';
 export * from './dense.ts';
 export * from './errors.ts';
 export * from './explain.ts';

@@ -1,6 +1,6 @@
 import type { PayloadMeasure } from '../codec/types.ts';
 import type { RunOptions } from '../run-options.ts';
-import { countPairs, type TernarySource } from './counts.ts';
+import { countPairsOf, type TernarySource } from './counts.ts';
 import { pairFixed } from './fixed.ts';
 import { similarity } from './similarity.ts';
 
@@ -25,9 +25,29 @@ export interface MeasuredPayload {
  * @throws CodecError when a payload does not decode
  */
 export async function measurePair(a: MeasuredPayload, b: MeasuredPayload, options: RunOptions = {}): Promise<Pair> {
-  const counts = await countPairs(a.payload, b.payload, options);
-  return {
-    cosine: similarity(a.measure, b.measure, counts).cosine,
-    fixed: pairFixed(a.measure, b.measure, counts),
-  };
+  const [pair] = await measurePairs(a, [b], options);
+  return pair!;
+}
+
+/**
+ * Compares one update with many others, to the same bits as one after another; it is decoded only once.
+ *
+ * @returns one result per other update, in their order
+ * @throws KinshipError TABLE_MISMATCH, MEASURE_MISMATCH
+ * @throws CodecError when a payload does not decode
+ */
+export async function measurePairs(
+  one: MeasuredPayload,
+  others: readonly MeasuredPayload[],
+  options: RunOptions = {},
+): Promise<Pair[]> {
+  const counts = await countPairsOf(
+    one.payload,
+    others.map(({ payload }) => payload),
+    options,
+  );
+  return others.map(({ measure }, place) => ({
+    cosine: similarity(one.measure, measure, counts[place]!).cosine,
+    fixed: pairFixed(one.measure, measure, counts[place]!),
+  }));
 }

@@ -1,6 +1,6 @@
 import type { SignedRecord } from './record.ts';
 
-/** Two or more held records of one author with one `seq`: the proof that the author signed twice. */
+/** Two or more held records of one author with one `seq`; two are the proof that the author signed twice. */
 export interface Equivocation {
   /** Raw public key, 32 bytes. */
   readonly author: Uint8Array;
@@ -15,6 +15,10 @@ interface Chain {
   last: number;
   /** Smallest `seq` with two records. */
   fork: number;
+  /** Held records, those of every branch. */
+  updates: number;
+  /** Sum of their payload sizes. */
+  bytes: number;
 }
 
 /** Key of an author in maps. */
@@ -26,16 +30,22 @@ export function authorKey(author: Uint8Array): string {
 export class Chains {
   readonly #chains = new Map<string, Chain>();
 
-  /** Returns the equivocation that the record completes or enlarges, if any. */
-  add(signed: SignedRecord): Equivocation | null {
+  /**
+   * Returns the equivocation that the record proves, if any. Further records of that `seq` prove nothing new.
+   *
+   * @param bytes - size of its payload
+   */
+  add(signed: SignedRecord, bytes: number): Equivocation | null {
     const { author, seq } = signed.record;
     const key = authorKey(author);
     let chain = this.#chains.get(key);
     if (chain === undefined) {
-      chain = { author, bySeq: new Map(), last: 0, fork: Number.POSITIVE_INFINITY };
+      chain = { author, bySeq: new Map(), last: 0, fork: Number.POSITIVE_INFINITY, updates: 0, bytes: 0 };
       this.#chains.set(key, chain);
     }
     chain.last = Math.max(chain.last, seq);
+    chain.updates++;
+    chain.bytes += bytes;
     const records = chain.bySeq.get(seq);
     if (records === undefined) {
       chain.bySeq.set(seq, [signed]);
@@ -43,13 +53,19 @@ export class Chains {
     }
     records.push(signed);
     chain.fork = Math.min(chain.fork, seq);
-    return { author, seq, records: [...records] };
+    return records.length === 2 ? { author, seq, records: [...records] } : null;
   }
 
   /** True for the records of an author from its first equivocation on. */
   flagged(signed: SignedRecord): boolean {
     const chain = this.#chains.get(authorKey(signed.record.author));
     return chain !== undefined && signed.record.seq >= chain.fork;
+  }
+
+  /** What all branches of the author's chain use together. */
+  used(author: Uint8Array): { readonly updates: number; readonly bytes: number } {
+    const chain = this.#chains.get(authorKey(author));
+    return { updates: chain?.updates ?? 0, bytes: chain?.bytes ?? 0 };
   }
 
   /** The author's records in ascending `seq`; several with one `seq` in order of arrival. */

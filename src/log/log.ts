@@ -35,7 +35,7 @@ export interface LogChange {
   readonly held: readonly SignedRecord[];
   /** Waiting records that were dropped. */
   readonly dropped: readonly Dropped[];
-  /** Equivocations that were found or grew. */
+  /** Equivocations that were found, each once: two records are the proof, however many follow. */
   readonly equivocations: readonly Equivocation[];
 }
 
@@ -45,7 +45,10 @@ export type AddResult =
   | { readonly outcome: 'known'; readonly state: 'held' | 'pending'; readonly change: LogChange }
   /** It is provably invalid and not kept. */
   | { readonly outcome: 'invalid'; readonly code: InvalidCode; readonly message: string; readonly change: LogChange }
-  /** It would have to wait, and there is no room: nothing is known against it. */
+  /**
+   * It would have to wait, and there is no room; or it is one more of an author that equivocated and has used up its
+   * budget over all branches. Nothing is known against it: it may come again.
+   */
   | { readonly outcome: 'refused'; readonly change: LogChange };
 
 /** A waiting record and what it waits for. */
@@ -107,12 +110,15 @@ export class Log {
   readonly #invalid = new Map<string, Invalid>();
   readonly #payloads = new PayloadFacts();
   readonly #pool: PendingPool;
+  readonly #payloadBytes: number;
   readonly #chains = new Chains();
 
   constructor(options: LogOptions) {
     this.#charter = options.charter;
     this.#now = options.now ?? (() => performance.now());
-    this.#pool = new PendingPool({ ...DEFAULT_PENDING_LIMITS, ...options.limits });
+    const limits = { ...DEFAULT_PENDING_LIMITS, ...options.limits };
+    this.#pool = new PendingPool(limits);
+    this.#payloadBytes = limits.payloadBytes;
     this.#context = {
       charter: options.charter,
       charterId: options.charterId,
@@ -156,6 +162,7 @@ export class Log {
       this.#reject(key, validity, change);
       return { outcome: 'invalid', code: validity.code, message: validity.message, change };
     }
+    if (this.#isExcess(key, signed)) return { outcome: 'refused', change };
     const entry: Entry = { key, signed, held: false, totals: validity.verdict === 'valid' ? validity.totals : null };
     if (!this.#complete(entry)) {
       const waiting: Waiting = { key, signed, author: authorKey(signed.record.author), source, since: this.#now() };
@@ -178,6 +185,11 @@ export class Log {
   /** Notes that all bytes of a payload are stored and match its id. */
   setPayload(payload: CID, size: number): LogChange {
     return this.#learn(payload, size, true);
+  }
+
+  /** Notes that the bytes of a payload are no longer stored. Payloads of held records are always there. */
+  forgetPayload(payload: CID): void {
+    this.#payloads.forget(idKey(payload));
   }
 
   /** Drops records that have waited too long. Adding a record does the same. */
@@ -257,6 +269,19 @@ export class Log {
     return entry?.held === true && entry.totals !== null ? entry.totals : undefined;
   }
 
+  /** Whether a record, held or waiting, names the payload. */
+  namesPayload(payload: CID): boolean {
+    return this.#payloads.used(idKey(payload));
+  }
+
+  /**
+   * Whether there is room for the bytes of a record's payload: always when its parents are all held, and otherwise as
+   * long as what is stored for waiting records keeps to its bound.
+   */
+  hasPayloadRoom({ record }: SignedRecord, size: number): boolean {
+    return this.#parentsHeld(record.parents) || this.#payloads.waitingBytes + size <= this.#payloadBytes;
+  }
+
   /** Size of a payload, where its manifest was seen. */
   payloadSize(payload: CID): number | undefined {
     return this.#payloads.size(idKey(payload));
@@ -274,8 +299,23 @@ export class Log {
   }
 
   /**
+   * True for a record, known or not, that no decision depends on any more: its author's equivocation at the same `seq`
+   * or an earlier one is proven already, so it would only be declined. Worth neither relaying nor asking for, unless
+   * another author's record names it as a parent.
+   */
+  isSuperfluous(signed: SignedRecord): boolean {
+    return this.#chains.flagged(signed);
+  }
+
+  /** An author's records that are not held yet, in order of arrival. */
+  waitingOf(author: Uint8Array): SignedRecord[] {
+    return [...this.#pool.ofAuthor(authorKey(author))].map(({ signed }) => signed);
+  }
+
+  /**
    * The chain fields of the author's next record: its newest held record and the heads, at most `MAX_PARENTS` parents,
-   * the heads that became held first.
+   * the heads that became held first. Heads that their author's equivocation declines are left out: named as parents,
+   * they would have to be kept for ever.
    *
    * @throws LogError `AUTHOR_EQUIVOCATED`
    */
@@ -290,9 +330,9 @@ export class Log {
     }
     const parents = new Map<string, CID>();
     if (tip !== undefined) parents.set(idKey(tip.id), tip.id);
-    for (const [key, { id }] of this.#heads) {
+    for (const [key, head] of this.#heads) {
       if (parents.size >= MAX_PARENTS) break;
-      parents.set(key, id);
+      if (!this.#chains.flagged(head)) parents.set(key, head.id);
     }
     return {
       seq: tip === undefined ? 0 : tip.record.seq + 1,
@@ -301,9 +341,18 @@ export class Log {
     };
   }
 
-  /** The waiting records and what each waits for, in order of arrival. */
-  pending(): PendingInfo[] {
-    return [...this.#pool.values()].map(({ signed, source, since }) => {
+  /**
+   * The waiting records and what each waits for, in order of arrival.
+   *
+   * @param limit - look at the first ones only
+   */
+  pending(limit = Number.POSITIVE_INFINITY): PendingInfo[] {
+    const first: Waiting[] = [];
+    for (const waiting of this.#pool.values()) {
+      if (first.length >= limit) break;
+      first.push(waiting);
+    }
+    return first.map(({ signed, source, since }) => {
       const unheld = signed.record.parents.filter((parent) => !this.#held.has(idKey(parent)));
       const payload = idKey(signed.record.payload);
       return {
@@ -318,11 +367,15 @@ export class Log {
     });
   }
 
-  /** What is to be fetched. */
+  /**
+   * What is to be fetched, in order of arrival, except that payloads of records whose parents are all held come first.
+   * The other payloads are named as long as there is room for them.
+   */
   missing(): Missing {
     const records = new Map<string, CID>();
     const manifests = new Map<string, CID>();
     const payloads = new Map<string, CID>();
+    const early: [string, CID][] = [];
     for (const { key, signed } of this.#pool.values()) {
       for (const parent of signed.record.parents) {
         const parentKey = idKey(parent);
@@ -331,8 +384,16 @@ export class Log {
       const payload = idKey(signed.record.payload);
       if (this.#payloads.size(payload) === undefined) manifests.set(payload, signed.record.payload);
       else if (!this.#payloads.stored(payload) && this.#entries.get(key)!.totals !== null) {
-        payloads.set(payload, signed.record.payload);
+        if (this.#parentsHeld(signed.record.parents)) payloads.set(payload, signed.record.payload);
+        else early.push([payload, signed.record.payload]);
       }
+    }
+    let room = this.#payloadBytes - this.#payloads.waitingBytes;
+    for (const [payload, id] of early) {
+      if (payloads.has(payload)) continue;
+      room -= this.#payloads.size(payload)!;
+      if (room < 0) break;
+      payloads.set(payload, id);
     }
     return { records: [...records.values()], manifests: [...manifests.values()], payloads: [...payloads.values()] };
   }
@@ -346,11 +407,29 @@ export class Log {
   /** Valid, its payload stored, its parents held. */
   #complete(entry: Entry): boolean {
     const { parents, payload } = entry.signed.record;
-    return (
-      entry.totals !== null &&
-      this.#payloads.stored(idKey(payload)) &&
-      parents.every((parent) => this.#held.has(idKey(parent)))
-    );
+    return entry.totals !== null && this.#payloads.stored(idKey(payload)) && this.#parentsHeld(parents);
+  }
+
+  #parentsHeld(parents: readonly CID[]): boolean {
+    return parents.every((parent) => this.#held.has(idKey(parent)));
+  }
+
+  /**
+   * A budget is summed along one chain, so an author that forks its chain begins anew with every branch. What an
+   * equivocator may fill is its budget once; no decision depends on the rest, unless another author built on it.
+   */
+  #isExcess(key: string, signed: SignedRecord): boolean {
+    if (!this.#chains.flagged(signed)) return false;
+    const { author, payload } = signed.record;
+    const used = this.#chains.used(author);
+    const waiting = this.#pool.ofAuthor(authorKey(author)).size;
+    const { budgets } = this.#charter;
+    const size = this.#payloads.size(idKey(payload)) ?? 0;
+    if (used.updates + waiting < budgets.updates && used.bytes + size <= budgets.bytes) return false;
+    for (const child of this.#children.get(key) ?? []) {
+      if (authorKey(this.#entries.get(child)!.signed.record.author) !== authorKey(author)) return false;
+    }
+    return true;
   }
 
   #insert(entry: Entry): void {
@@ -397,7 +476,7 @@ export class Log {
     this.#held.set(key, signed);
     for (const parent of signed.record.parents) this.#heads.delete(idKey(parent));
     this.#heads.set(key, signed);
-    const equivocation = this.#chains.add(signed);
+    const equivocation = this.#chains.add(signed, this.#payloads.size(idKey(signed.record.payload)) ?? 0);
     change.held.push(signed);
     if (equivocation !== null) change.equivocations.push(equivocation);
   }

@@ -14,6 +14,27 @@ interface Fact {
 export class PayloadFacts {
   readonly #facts = new Map<string, Fact>();
   readonly #loose = new Set<string>();
+  #waitingBytes = 0;
+
+  /** Bytes of the stored payloads that only waiting records name. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
+  /** Whether a record, held or waiting, names the payload. */
+  used(payload: string): boolean {
+    const fact = this.#facts.get(payload);
+    return fact !== undefined && (fact.pinned || fact.users.size > 0);
+  }
+
+  /** The bytes of the payload are no longer stored. Payloads of held records always are. */
+  forget(payload: string): void {
+    const fact = this.#facts.get(payload);
+    if (fact === undefined || fact.pinned) return;
+    this.#changing(fact, () => {
+      fact.stored = false;
+    });
+  }
 
   size(payload: string): number | undefined {
     return this.#facts.get(payload)?.size;
@@ -27,31 +48,41 @@ export class PayloadFacts {
   learn(payload: string, size: number, stored: boolean): readonly string[] {
     const fact = this.#fact(payload);
     const news = fact.size === undefined || (stored && !fact.stored);
-    fact.size ??= size;
-    fact.stored ||= stored;
+    this.#changing(fact, () => {
+      fact.size ??= size;
+      fact.stored ||= stored;
+    });
     this.#sort(payload, fact);
     return news ? [...fact.users] : [];
   }
 
   use(payload: string, record: string): void {
     const fact = this.#fact(payload);
-    fact.users.add(record);
+    this.#changing(fact, () => fact.users.add(record));
     this.#sort(payload, fact);
   }
 
   release(payload: string, record: string): void {
     const fact = this.#facts.get(payload);
     if (fact === undefined) return;
-    fact.users.delete(record);
+    this.#changing(fact, () => fact.users.delete(record));
     this.#sort(payload, fact);
   }
 
   /** A record that names it is held: the fact is kept for good. */
   pin(payload: string, record: string): void {
     const fact = this.#fact(payload);
-    fact.users.delete(record);
-    fact.pinned = true;
+    this.#changing(fact, () => {
+      fact.users.delete(record);
+      fact.pinned = true;
+    });
     this.#loose.delete(payload);
+  }
+
+  #changing(fact: Fact, change: () => void): void {
+    this.#waitingBytes -= waitingBytesOf(fact);
+    change();
+    this.#waitingBytes += waitingBytesOf(fact);
   }
 
   #fact(payload: string): Fact {
@@ -79,4 +110,8 @@ export class PayloadFacts {
       this.#facts.delete(oldest!);
     }
   }
+}
+
+function waitingBytesOf({ size, stored, users, pinned }: Fact): number {
+  return stored && !pinned && users.size > 0 ? (size ?? 0) : 0;
 }

@@ -10,6 +10,8 @@ export interface PendingLimits {
   readonly total: number;
   /** Milliseconds after which a waiting record is dropped; it may come again. */
   readonly expiryMs: number;
+  /** Most bytes of payloads that are stored or fetched for records whose parents are not all held. */
+  readonly payloadBytes: number;
 }
 
 /** An author publishes one record at a time: a thousand waiting ones are a long absence, more are a flood. */
@@ -20,12 +22,18 @@ export const MAX_PENDING_PER_SOURCE = 2048;
 export const MAX_PENDING = 8192;
 /** One hour: what nobody could supply by then comes back through sync, if anybody has it. */
 export const PENDING_EXPIRY_MS = 3_600_000;
+/**
+ * One GiB of disk. A record whose parents are all held is not counted: its payload makes it held, and the budgets bound
+ * that. So the bound holds up nobody's next update, only how far ahead of it a node fetches.
+ */
+export const MAX_PENDING_PAYLOAD_BYTES = 2 ** 30;
 
 export const DEFAULT_PENDING_LIMITS: PendingLimits = {
   perAuthor: MAX_PENDING_PER_AUTHOR,
   perSource: MAX_PENDING_PER_SOURCE,
   total: MAX_PENDING,
   expiryMs: PENDING_EXPIRY_MS,
+  payloadBytes: MAX_PENDING_PAYLOAD_BYTES,
 };
 
 /** A record that waits. */
@@ -63,6 +71,11 @@ export class PendingPool {
 
   get(key: string): Waiting | undefined {
     return this.#waiting.get(key);
+  }
+
+  /** Those of one author, in order of arrival. */
+  ofAuthor(author: string): ReadonlySet<Waiting> {
+    return this.#authors.get(author) ?? NONE;
   }
 
   /** In order of arrival. */
@@ -114,6 +127,8 @@ export class PendingPool {
     return over;
   }
 }
+
+const NONE: ReadonlySet<Waiting> = new Set();
 
 function put<K>(sets: Map<K, Set<Waiting>>, key: K, waiting: Waiting): void {
   const set = sets.get(key);

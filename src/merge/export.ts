@@ -27,6 +27,8 @@ export interface ExportInput {
   readonly dtype?: FloatDtype;
   /** Replaces an existing checkpoint directory. */
   readonly overwrite?: boolean;
+  /** Names of the side files to copy; default: all that lie beside the base. */
+  readonly sideFiles?: readonly string[];
 }
 
 export interface ExportReport {
@@ -64,7 +66,7 @@ export async function exportMerged(input: ExportInput, options: RunOptions = {})
 
 const NO_DELTAS: MergedDeltas = { tensors: [], factor: 0, read: async () => undefined };
 
-type WriteInput = Pick<ExportInput, 'base' | 'out' | 'metadata' | 'dtype' | 'overwrite'> & {
+type WriteInput = Pick<ExportInput, 'base' | 'out' | 'metadata' | 'dtype' | 'overwrite' | 'sideFiles'> & {
   readonly deltas: MergedDeltas;
 };
 
@@ -84,7 +86,7 @@ export async function writeMerged(
     input.out,
     {
       tensors: plan,
-      sideFiles: base.sideFiles,
+      sideFiles: base.sideFiles.filter(({ name }) => input.sideFiles?.includes(name) ?? true),
       ...(input.metadata === undefined ? {} : { metadata: input.metadata }),
       ...(input.overwrite === undefined ? {} : { overwrite: input.overwrite }),
     },

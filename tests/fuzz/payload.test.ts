@@ -17,20 +17,26 @@ import { referenceDecode } from '../unit/codec/reference-decoder.ts';
 /** Environment variable for longer runs: inputs per property. */
 const RUNS = Number(process.env.KINMERGE_FUZZ_RUNS ?? 3_000);
 
-const table: TensorTable = [40, 1, 0, 900, 33, 64, 100_000, 7].map((elements, i) => ({
+const shapes = [[40], [1], [0], [30, 30], [33], [2, 32], [250, 400], [7, 4, 4]];
+const table: TensorTable = shapes.map((shape, i) => ({
   name: `t${i}`,
-  shape: [elements],
-  elements,
+  shape,
+  elements: shape.reduce((a, b) => a * b, 1),
 }));
 
-function sample(density: number, scales: readonly number[]): Uint8Array {
+/** With `banded` every third row has half of the entries, and every fifth column none. */
+function sample(density: number, scales: readonly number[], banded = false, most = Infinity): Uint8Array {
   let state = 7;
   return encodeTernarySync(
     table,
-    table.flatMap(({ elements }, index) => {
-      const signs = Int8Array.from({ length: elements }, () => {
+    table.flatMap(({ elements, shape }, index) => {
+      if (elements > most) return [];
+      const width = shape.at(-1)!;
+      const signs = Int8Array.from({ length: elements }, (_, i) => {
         state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-        const u = state / 2 ** 32;
+        let u = state / 2 ** 32;
+        if (banded && Math.floor(i / width) % 3 === 0) u *= 2;
+        if (banded && (i % width) % 5 === 0) u = 1;
         return u < density / 2 ? 1 : u < density ? -1 : 0;
       });
       return ternaryFromSigns(index, signs, scales[index % scales.length]!) ?? [];
@@ -38,7 +44,15 @@ function sample(density: number, scales: readonly number[]): Uint8Array {
   );
 }
 
-const samples = [sample(0.01, [0.5]), sample(0.2, [0.5, 0.25, 2]), sample(0.9, [1]), sample(0, [1])];
+const samples = [
+  sample(0.01, [0.5]),
+  sample(0.2, [0.5, 0.25, 2]),
+  sample(0.9, [1]),
+  sample(0, [1]),
+  sample(0.2, [1], true),
+  // Small enough for the plain decoder, and so that most mutations fall into the code.
+  sample(0.3, [1], true, 1000),
+];
 const head = containerHead(table, { mode: 'global', density: 0.2, scaleFactor: 4 });
 
 type Mutation =
@@ -49,7 +63,12 @@ type Mutation =
   | { kind: 'end'; at: number };
 
 // Half of the positions fall into the first bytes, where the headers are.
-const at = fc.oneof(fc.double({ min: 0, max: 0.999, noNaN: true }), fc.double({ min: 0, max: 0.002, noNaN: true }));
+// Not `fc.double`: it draws bit patterns evenly, so almost only the very first byte.
+const spread = fc.integer({ min: 0, max: 99_999 });
+const at = fc.oneof(
+  spread.map((n) => n / 100_000),
+  spread.map((n) => n / 50_000_000),
+);
 const mutation: fc.Arbitrary<Mutation> = fc.oneof(
   fc.record({ kind: fc.constant('flip' as const), at, bit: fc.integer({ min: 0, max: 7 }) }),
   fc.record({ kind: fc.constant('set' as const), at, value: fc.constantFrom(0, 1, 127, 128, 254, 255) }),
@@ -149,6 +168,30 @@ test('random bytes behind a good header give a CodecError or a sound payload', a
     ),
     { numRuns: RUNS, endOnFailure: true },
   );
+}, 600_000);
+
+test('random code of coding 1 gives a CodecError or a sound payload', async () => {
+  const kinds = new Set<string>();
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom([3, 0], [3, 30], [3, 90], [5, 0], [5, 16], [5, 32], [7, 0], [7, 16], [7, 28]),
+      fc.integer({ min: 1, max: 255 }),
+      fc.integer({ min: 1, max: 112 }),
+      fc.uint8Array({ minLength: 4, maxLength: 28 }),
+      async ([index, width], priors, nnz, code) => {
+        // A first byte of 1 to 127 makes a state in range.
+        code[0] = 1 + (code[0]! % 127);
+        const model = width === 0 ? [0] : [width!, priors];
+        const section = [index!, nnz, 1, ...model, code.length, ...code];
+        const bytes = Uint8Array.from([...Buffer.from('KMTV'), 1, 0, 1, 0, 0, 0, 0, 0, 0, 63, ...section]);
+        await judge(bytes);
+        const result = await outcome(checkPayload(bytes, table));
+        kinds.add(result instanceof CodecError ? result.code : 'sound');
+      },
+    ),
+    { numRuns: RUNS, endOnFailure: true },
+  );
+  for (const kind of ['BAD_COUNT', 'BAD_SECTION_LENGTH']) expect(kinds).toContain(kind);
 }, 600_000);
 
 test('mutated containers give a CodecError or open', async () => {

@@ -68,7 +68,7 @@ export function communityVerbs(program: Command, register: Register): void {
         name: options.name,
         out: options.out,
         open: options.open === true,
-        linear: options.linear === undefined ? undefined : parseNames(await readFile(options.linear, 'utf8')),
+        linear: options.linear === undefined ? undefined : await readNames(options.linear),
         merge: { method: 'opcm', variant: options.variant, alpha: options.alpha, scale: options.scale },
         limits: limitsFrom(options),
         budgets: { updates: options.budgetUpdates, bytes: options.budgetBytes },
@@ -114,14 +114,28 @@ function limitsFrom(options: CreateVerbOptions) {
   return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined));
 }
 
-/** Names from a JSON list, or one a line. */
-function parseNames(text: string): string[] {
-  if (!text.trimStart().startsWith('['))
-    return text
-      .split('\n')
-      .map((line) => line.trim())
-      .filter((line) => line !== '');
-  const value: unknown = JSON.parse(text);
+/** Names from a JSON list, or one a line. @throws NodeError `USAGE` */
+async function readNames(path: string): Promise<string[]> {
+  const refuse = (why: string, cause?: unknown) =>
+    new NodeError(
+      'USAGE',
+      `--linear ${path}: ${why}. It wants a JSON list of names, or one name a line.`,
+      { path },
+      { cause },
+    );
+  const text = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+    throw refuse(cause.code === 'ENOENT' ? 'there is no such file' : `it cannot be read (${cause.code})`, cause);
+  });
+  if (!text.trimStart().startsWith('[')) {
+    const lines = text.split('\n').map((line) => line.trim());
+    return lines.filter((line) => line !== '');
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw refuse(`it begins like JSON and is none (${cause instanceof Error ? cause.message : cause})`, cause);
+  }
   if (Array.isArray(value) && value.every((name) => typeof name === 'string')) return value;
-  throw new NodeError('USAGE', '--linear wants a JSON list of names, or one name a line');
+  throw refuse('it is JSON, but no list of names');
 }

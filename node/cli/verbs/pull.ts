@@ -1,13 +1,15 @@
 import { resolve } from 'node:path';
 import { multiaddr } from '@multiformats/multiaddr';
 import type { Command } from 'commander';
-import { parseJoinLine } from '../../../protocols/index.ts';
+import { type JoinLine, parseJoinLine } from '../../../protocols/index.ts';
 import { parseId } from '../../../src/log/index.ts';
 import { type Pulled, pullFromPeer } from '../../checkpoint/pull.ts';
 import { joinCommunity } from '../../community/join.ts';
+import { NodeError } from '../../errors.ts';
 import { exists } from '../../files.ts';
 import { readConfig } from '../../home/config.ts';
 import { homeOwner } from '../../home/lock.ts';
+import type { HomePaths } from '../../home/paths.ts';
 import { createLogger } from '../../logger.ts';
 import { openHome } from '../../service/open-home.ts';
 import type { CliContext, CommonOptions, Register } from '../context.ts';
@@ -26,7 +28,10 @@ export function pullVerb(program: Command, register: Register): void {
     .command('pull')
     .description('write the merged checkpoint as a Hugging Face directory')
     .requiredOption('--out <dir>', 'directory to make')
-    .option('--community <join line>', 'pull from this node; without it, from the own daemon or log')
+    .option(
+      '--community <join line>',
+      'pull from this node; not needed where a daemon of the same home runs, which answers itself',
+    )
     .option('--recipe <id>', 'fail unless this is the recipe')
     .option('--tail', 'include updates that no seal covers (so far nothing is sealed, so they always are)');
   register<PullVerbOptions>(command, async (context, _args, options) => {
@@ -42,25 +47,31 @@ export function pullVerb(program: Command, register: Register): void {
   });
 }
 
+/**
+ * Without a daemon, this process opens the home and pulls. With one, the log is the daemon's to extend, so it answers
+ * from its own checkpoint, also when a join line of its community is given.
+ */
 async function pull(context: CliContext, options: PullVerbOptions): Promise<Pulled> {
   const { home, signal, output } = context;
   const request = { out: resolve(options.out), recipe: options.recipe };
   const run = { signal, onProgress: output.progress };
+  const line = options.community === undefined ? undefined : parseJoinLine(options.community);
+  const joined = await exists(home.config);
+  if (line !== undefined && joined) await checkCommunity(line, home);
   if ((await homeOwner(home.lock)) !== undefined) {
+    if (line !== undefined) output.note('a running process holds this home: its own checkpoint is taken');
     return withService(context, (service) => service.pull(request, run));
   }
-  const line = options.community;
-  if (line !== undefined && !(await exists(home.config))) {
-    await joinCommunity({ target: line, base: null, peers: [], listen: [] }, { home, signal }, run);
+  if (options.community !== undefined && !joined) {
+    await joinCommunity({ target: options.community, base: null, peers: [], listen: [] }, { home, signal }, run);
   }
   const { base, bootstrap, community } = await readConfig(home.config);
   const [remembered] = bootstrap;
   const from =
-    line !== undefined
-      ? parseJoinLine(line)
-      : base === null && remembered !== undefined
-        ? { address: multiaddr(remembered), community: parseId(community) }
-        : undefined;
+    line ??
+    (base === null && remembered !== undefined
+      ? { address: multiaddr(remembered), community: parseId(community) }
+      : undefined);
   const logger = createLogger({ level: 'warn' });
   const opened = await openHome(
     { home, command: 'kinmerge pull', device: 'auto', fold: from === undefined },
@@ -72,4 +83,15 @@ async function pull(context: CliContext, options: PullVerbOptions): Promise<Pull
   } finally {
     await opened.close();
   }
+}
+
+/** @throws NodeError `HOME_ALREADY_JOINED` when the line is of another community than the home */
+async function checkCommunity(line: JoinLine, home: HomePaths): Promise<void> {
+  const { community } = await readConfig(home.config);
+  if (line.community.toString() === community) return;
+  throw new NodeError(
+    'HOME_ALREADY_JOINED',
+    `${home.root} belongs to community ${community}, the join line to ${line.community}: choose another --home`,
+    { home: home.root, community, asked: line.community.toString() },
+  );
 }

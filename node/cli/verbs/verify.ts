@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
 import { type Verification, verifyCheckpoint } from '../../checkpoint/verify.ts';
 import { NodeError } from '../../errors.ts';
-import { createLogger } from '../../logger.ts';
 import type { CommonOptions, Register } from '../context.ts';
 import { EXIT } from '../exit-codes.ts';
 import { parseCount } from '../parse.ts';
@@ -32,7 +31,7 @@ export function verifyVerb(program: Command, register: Register): void {
         exact: options.exact === true,
         device: 'auto',
       },
-      { home: context.home, logger: createLogger({ level: 'warn' }) },
+      { home: context.home },
       { signal: context.signal, onProgress: context.output.progress },
     );
     const { report, recipe, updates } = verification;

@@ -45,7 +45,7 @@ export async function copyWith(
     dtype,
     shape: tensor === name ? (change.shape ?? shape) : shape,
   }));
-  const writer = await createSafetensors(to, plan);
+  const writer = await createSafetensors(to, plan, { metadata: Object.fromEntries(source.metadata) });
   for (const tensor of source.tensors.keys()) {
     const values = await source.readFloat32(tensor);
     if (tensor === name) change.values?.(values);

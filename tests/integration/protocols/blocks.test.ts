@@ -485,3 +485,66 @@ describe('a server', () => {
     expect(reads).toBeLessThanOrEqual(2);
   });
 });
+
+describe('peers that are slow on purpose', () => {
+  /** Answers nothing, and lets the stream stand. */
+  const silent = () => startRawPeer(BLOCKS_PROTOCOL, () => new Promise(() => {}));
+  /** Sends a message of a mebibyte without end, fast enough for the progress timeout. */
+  const trickle = () =>
+    startRawPeer(BLOCKS_PROTOCOL, async (stream) => {
+      stream.send(encode.single(new Uint8Array(MIB)).subarray(0, 100));
+      while (stream.status === 'open') {
+        stream.send(new Uint8Array(17_000));
+        await new Promise((resolve) => setTimeout(resolve, 400));
+      }
+    });
+  const eager = { source: nothing, hedgeMs: 100, slowBlockMs: 500 };
+
+  test('one that never gives an object holds it up no longer than the time to ask the next', async () => {
+    const { made, store } = await storeOf(BLOB);
+    const servers = [await silent(), await silent(), await serve(store)];
+    const client = await startNode<{ blocks: Blocks }>({ blocks: blocks(eager) });
+    const peers = await Promise.all(servers.map((server) => connect(client, server)));
+    const faults: string[] = [];
+    const started = performance.now();
+    const bytes = await client.services.blocks.fetchObject(peers, made.id, {
+      onFault: (peer, { code }) => faults.push(`${code} ${peer}`),
+    });
+    expect(Buffer.compare(bytes, made.bytes)).toBe(0);
+    expect(performance.now() - started).toBeLessThan(3_000);
+    expect(faults).toEqual([`TIMEOUT ${peers[0]}`, `TIMEOUT ${peers[1]}`]);
+  });
+
+  test('an object that trickles ends at the time for the whole of it', async () => {
+    const client = await serve(nothing);
+    const peer = await connect(client, await trickle());
+    const { made } = await storeOf(BLOB);
+    const error = await failure(client.services.blocks.fetchObject([peer], made.id, { timeoutMs: 1_000 }));
+    expect(error.code).toBe('TIMEOUT');
+    expect(error.fields.timeoutMs).toBe(1_000);
+  });
+
+  test('the block that one owes is asked of another, also when there is only one', async () => {
+    const content = noise(1_000);
+    const { made, store } = await storeOf(content);
+    const client = await startNode<{ blocks: Blocks }>({ blocks: blocks(eager) });
+    const peers = [await connect(client, await silent()), await connect(client, await serve(store))];
+    const sink = new MemorySink();
+    const started = performance.now();
+    await client.services.blocks.fetchBlob(peers, made.id, sink, { manifest: made.manifest });
+    expect(performance.now() - started).toBeLessThan(3_000);
+    expect(Buffer.compare(sink.content(), content)).toBe(0);
+  });
+
+  test('as many as are asked at once make way for one that waits', async () => {
+    const { made, store } = await storeOf(BLOB);
+    const client = await startNode<{ blocks: Blocks }>({ blocks: blocks(eager) });
+    const servers = [await trickle(), await trickle(), await trickle(), await trickle(), await serve(store)];
+    const peers = await Promise.all(servers.map((server) => connect(client, server)));
+    const sink = new MemorySink();
+    const started = performance.now();
+    await client.services.blocks.fetchBlob(peers, made.id, sink, { manifest: made.manifest });
+    expect(performance.now() - started).toBeLessThan(8_000);
+    expect(Buffer.compare(sink.content(), BLOB)).toBe(0);
+  });
+});

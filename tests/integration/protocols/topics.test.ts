@@ -233,3 +233,34 @@ describe('the heads topic', () => {
     expect(b.heads).toHaveLength(0);
   });
 });
+
+describe('the end', () => {
+  test('drops what waits for delivery, and waits for what is under way', async () => {
+    const gate = Promise.withResolvers<void>();
+    const begun: number[] = [];
+    let ended = 0;
+    const a = await member();
+    const b = await member({
+      onUpdate: async ({ record }) => {
+        begun.push(record.length);
+        await gate.promise;
+        ended++;
+      },
+    });
+    await join(a, b);
+    for (let n = 0; n < 5; n++) await a.topics.publishUpdate(update(n));
+    await eventually(() => expect(begun).toHaveLength(1));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    let stopped = false;
+    const stopping = b.topics.stop().then(() => {
+      stopped = true;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(stopped).toBe(false);
+    gate.resolve();
+    await stopping;
+    expect(ended).toBe(1);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(begun).toHaveLength(1);
+  });
+});

@@ -1,6 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { encodeAns } from '../../../src/codec/ans-encode.ts';
+import { MAX_WIDTH } from '../../../src/codec/ans-model.ts';
 import {
   checkPayload,
   encodeTernarySync,
@@ -20,9 +22,14 @@ interface Section {
   nnz?: number | number[];
   coding?: number;
   m?: number | number[];
+  /** Coding 1: the row width, and the byte of priors after it (none by default where the width is 0). */
+  width?: number | number[];
+  priors?: number;
+  /** Coding 1: the code, in place of bits. */
+  code?: readonly number[];
   scale?: number;
   length?: number | number[];
-  bits: string;
+  bits?: string;
 }
 interface Header {
   magic?: string;
@@ -55,8 +62,10 @@ function payload(header: Header, sections: Section[], tail: number[] = []): Uint
   bytes.push(...new Uint8Array(Uint32Array.of(count).buffer));
   if (flags === 0 && scale !== null) bytes.push(...float(scale));
   for (const [i, s] of sections.entries()) {
-    const code = pack(s.bits);
-    bytes.push(...varint(s.index ?? i), ...varint(s.nnz ?? 1), s.coding ?? 0, ...varint(s.m ?? 1));
+    const code = s.code ?? pack(s.bits ?? '');
+    bytes.push(...varint(s.index ?? i), ...varint(s.nnz ?? 1), s.coding ?? 0);
+    if (s.coding === 1) bytes.push(...varint(s.width ?? 0), ...(s.priors === undefined ? [] : [s.priors]));
+    else bytes.push(...varint(s.m ?? 1));
     if (flags === 1) bytes.push(...float(s.scale ?? 0.5));
     bytes.push(...varint(s.length ?? code.length), ...code);
   }
@@ -161,7 +170,7 @@ describe('section header', () => {
     ['nnz that cannot fit its bytes', { nnz: 300 }, 'BAD_COUNT'],
     ['nnz one too high', { nnz: 3 }, 'BAD_COUNT'],
     ['nnz one too low', { nnz: 1 }, 'BAD_PADDING'],
-    ['coding 1', { coding: 1 }, 'UNSUPPORTED_CODING'],
+    ['coding 2', { coding: 2 }, 'UNSUPPORTED_CODING'],
     ['coding 255', { coding: 255 }, 'UNSUPPORTED_CODING'],
     ['Golomb parameter 0', { m: 0 }, 'BAD_GOLOMB_PARAMETER'],
     ['Golomb parameter above the elements', { m: 301 }, 'BAD_GOLOMB_PARAMETER'],
@@ -220,6 +229,101 @@ describe('bits', () => {
     expect((await failure(reader.tensor(0))).code).toBe('BAD_PADDING');
   });
 });
+
+describe('coding 1', () => {
+  const bands = tableFor(64, 40);
+  // The example of the format document: rows of 16, entries at 2, 9, 18, 34, 50 and 57.
+  const banded: Section = {
+    index: 0,
+    nnz: 6,
+    coding: 1,
+    width: 16,
+    priors: 0x21,
+    code: [3, 171, 24, 114, 89, 199, 218],
+  };
+  const flat: Section = { index: 1, nnz: 2, coding: 1, width: 0, code: [...encodeFlat(40, { 3: 1, 39: -1 })] };
+
+  test('written by hand decodes, beside the other coding', async () => {
+    const decoded = await decodeAll(payload({}, [banded, flat]), bands);
+    expect(decoded).toEqual([
+      ternary(0, signs(64, { 2: 1, 9: -1, 18: 1, 34: -1, 50: 1, 57: 1 })),
+      ternary(1, signs(40, { 3: 1, 39: -1 })),
+    ]);
+    const mixed = await decodeAll(payload({}, [banded, { ...first, index: 1 }]), bands);
+    expect(mixed.map((t) => t.nnz)).toEqual([6, 2]);
+  });
+
+  test.each<[string, Partial<Section>, string]>([
+    ['a width that does not divide the elements', { width: 17 }, 'BAD_MODEL'],
+    ['a width below the least', { width: 8 }, 'BAD_MODEL'],
+    ['a width above the elements', { width: 128 }, 'BAD_MODEL'],
+    ['a huge width', { width: 2 ** 40 }, 'BAD_MODEL'],
+    ['a width that is not minimal', { width: [0x90, 0x00] }, 'BAD_VARINT'],
+    ['rows without priors', { priors: 0 }, 'BAD_MODEL'],
+    ['other priors', { priors: 0xff }, 'BAD_SECTION_LENGTH'],
+    ['other priors that use up the bytes', { priors: 0x12 }, 'BAD_COUNT'],
+    ['nnz 0', { nnz: 0 }, 'BAD_COUNT'],
+    ['nnz above the elements', { nnz: 65 }, 'BAD_COUNT'],
+    ['nnz that cannot fit its bytes', { nnz: 33 }, 'BAD_COUNT'],
+    ['length 0', { length: 0 }, 'BAD_SECTION_LENGTH'],
+    ['length below the state', { length: 3 }, 'BAD_SECTION_LENGTH'],
+    ['length above two bits per element', { length: 17 }, 'BAD_SECTION_LENGTH'],
+    ['a huge length', { length: 2 ** 50 }, 'BAD_SECTION_LENGTH'],
+    ['a state below the range', { code: [0, 127, 255, 255, 89, 199, 218] }, 'BAD_CODER_STATE'],
+    ['a state above the range', { code: [128, 0, 0, 0, 89, 199, 218] }, 'BAD_CODER_STATE'],
+    ['a byte too few', { code: [3, 171, 24, 114, 89, 199] }, 'BAD_SECTION_LENGTH'],
+    ['a byte too many', { code: [3, 171, 24, 114, 89, 199, 218, 0] }, 'BAD_SECTION_LENGTH'],
+    ['another byte', { code: [3, 171, 24, 114, 89, 201, 218] }, 'BAD_CODER_STATE'],
+    ['more entries than said', { code: [49, 171, 24, 114, 89, 199, 218] }, 'BAD_COUNT'],
+    ['fewer entries than said', { code: [4, 171, 24, 114, 89, 199, 218] }, 'BAD_COUNT'],
+  ])('%s', async (_, lie, code) => {
+    expect(await fault(payload({}, [{ ...banded, ...lie }, flat]), bands)).toBe(code);
+  });
+
+  test('a width above the limit', async () => {
+    const wide = tableFor(4 * MAX_WIDTH);
+    const section = { ...banded, width: 2 * MAX_WIDTH };
+    expect(await fault(payload({}, [section]), wide)).toBe('BAD_MODEL');
+  });
+
+  test('without rows there are no priors, and the bytes do not fit', async () => {
+    expect(await fault(payload({}, [banded, { ...flat, priors: 0x21 }]), bands)).toBe('BAD_SECTION_LENGTH');
+  });
+
+  test('a huge count, and few bytes for a huge tensor, take no memory and little time', async () => {
+    const huge = tableFor(2 ** 28);
+    const before = process.memoryUsage();
+    const lie: Section = { nnz: 2 ** 28, coding: 1, width: 0, code: [0, 128, 0, 0] };
+    expect((await failure(openPayload(payload({}, [lie]), huge))).code).toBe('BAD_COUNT');
+    const started = performance.now();
+    const empty: Section = { nnz: 1, coding: 1, width: MAX_WIDTH, priors: 0x11, code: [127, 255, 255, 255] };
+    expect((await failure(checkPayload(payload({}, [empty]), huge))).code).toBe('BAD_SECTION_LENGTH');
+    expect(performance.now() - started).toBeLessThan(5_000);
+    const after = process.memoryUsage();
+    expect(after.arrayBuffers - before.arrayBuffers).toBeLessThan(16 * 1024 * 1024);
+  });
+
+  test('cut at any byte, a payload is refused', async () => {
+    const bytes = payload({}, [banded, flat]);
+    for (let length = 0; length < bytes.length; length++) {
+      expect((await failure(checkPayload(bytes.slice(0, length), bands))).code, `at ${length}`).toBe('TRUNCATED');
+    }
+  });
+
+  test('an aborted signal stops it', async () => {
+    const controller = new AbortController();
+    controller.abort(new Error('enough'));
+    await expect(checkPayload(payload({}, [banded]), bands, { signal: controller.signal })).rejects.toThrow('enough');
+  });
+});
+
+function signs(length: number, entries: Record<number, number>): Int8Array {
+  return Int8Array.from({ length }, (_, i) => entries[i] ?? 0);
+}
+
+function encodeFlat(length: number, entries: Record<number, number>): Uint8Array {
+  return encodeAns(ternary(0, signs(length, entries)), { width: 0, rows: 0, columns: 0 });
+}
 
 test('cut at any byte, a payload is refused', async () => {
   const perTensor = payload({ flags: 1 }, [first, { ...last, scale: 0.25 }]);

@@ -16,14 +16,14 @@ import {
   type TensorTable,
   type TernaryTensor,
 } from '../../../src/codec/index.ts';
-import { sectionParameter } from '../../../src/codec/section-bits.ts';
-import { decodeAll, failure, signsOf, tableFor, temporaryDirectory, ternary } from './support.ts';
+import { encodeSection, sectionParameter } from '../../../src/codec/section-bits.ts';
+import { decodeAll, failure, payloadOf, share, signsOf, tableFor, temporaryDirectory, ternary } from './support.ts';
 
 /** Tables with tensors of many lengths and densities, dense and sparse, clustered and spread. */
 const signs = fc
   .record({
     length: fc.integer({ min: 0, max: 700 }),
-    density: fc.double({ min: 0, max: 1, noNaN: true }),
+    density: share,
     seed: fc.nat(),
   })
   .map(({ length, density, seed }) => {
@@ -132,8 +132,11 @@ describe('payload round trip', () => {
     values[n - 1] = -1;
     const tensor = ternary(0, values);
     const bytes = encodeTernarySync(table, [tensor]);
-    expect((await openPayload(bytes, table)).sections[0]!.golombM).toBe(1);
     expect(await decodeAll(bytes, table)).toEqual([tensor]);
+    expect(sectionParameter(n, tensor.nnz)).toBe(1);
+    const long = payloadOf(tensor, { golombM: 1 }, encodeSection(tensor, 1));
+    expect(await decodeAll(long, table)).toEqual([tensor]);
+    expect(bytes.length).toBeLessThan(long.length);
   });
 
   test('the zero payload is ten bytes and has one form', async () => {
@@ -184,22 +187,27 @@ describe('sizes', () => {
     }
   });
 
-  test('the written bits are those of the formulas', async () => {
+  test('the bits of Golomb codes are those of the formulas', async () => {
     await fc.assert(
       fc.asyncProperty(signs, async (part) => {
         fc.pre(part.some((sign) => sign !== 0));
         const table = tableFor(part.length);
-        const reader = await openPayload(encodeTernarySync(table, [ternary(0, part)]), table);
-        const section = reader.sections[0]!;
-        expect(section.golombM).toBe(golombParameter(section.nnz / part.length));
+        const t = ternary(0, part);
+        const golombM = sectionParameter(t.elements, t.nnz);
+        expect(golombM).toBe(golombParameter(t.nnz / part.length));
+        const code = encodeSection(t, golombM);
+        expect(await decodeAll(payloadOf(t, { golombM }, code), table)).toEqual([t]);
+        // The encoder takes what is smaller.
+        const { byteLength } = (await openPayload(encodeTernarySync(table, [t]), table)).sections[0]!;
+        expect(byteLength).toBeLessThanOrEqual(code.length);
         let bits = 0;
         let next = 0;
         for (const [i, sign] of part.entries()) {
           if (sign === 0) continue;
-          bits += golombGapBits(i - next, section.golombM) + 1;
+          bits += golombGapBits(i - next, golombM) + 1;
           next = i + 1;
         }
-        expect(section.byteLength).toBe(Math.ceil(bits / 8));
+        expect(code.length).toBe(Math.ceil(bits / 8));
       }),
       { numRuns: 100 },
     );

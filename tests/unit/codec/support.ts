@@ -2,12 +2,15 @@ import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { expect, onTestFinished } from 'vitest';
+import { formatHeader, formatSection } from '../../../src/codec/format.ts';
 import {
   CodecError,
   type FloatSource,
   openPayload,
   type PayloadSource,
+  type SectionCoding,
   type TensorTable,
   type TernaryTensor,
   tableOf,
@@ -84,6 +87,50 @@ export function tableFor(...sizes: number[]): TensorTable {
 
 export function ternary(index: number, signs: ArrayLike<number>, scale = 0.5): TernaryTensor {
   return ternaryFromSigns(index, signs, scale)!;
+}
+
+/** A table of tensors of these shapes. */
+export function tableOfShapes(...shapes: (readonly number[])[]): TensorTable {
+  return shapes.map((shape, i) => ({
+    name: `t${String(i).padStart(5, '0')}`,
+    shape,
+    elements: shape.reduce((a, b) => a * b, 1),
+  }));
+}
+
+/** Shares from 0 to 1, evenly: `fc.double` draws bit patterns evenly, so almost only tiny numbers. */
+export const share = fc.integer({ min: 0, max: 1000 }).map((thousandths) => thousandths / 1000);
+
+/** Uniform numbers in [0, 1), the same on every machine. */
+export function randomNumbers(seed: number): () => number {
+  let a = seed | 0 || 1;
+  return () => {
+    a ^= a << 13;
+    a ^= a >>> 17;
+    a ^= a << 5;
+    return (a >>> 0) / 2 ** 32;
+  };
+}
+
+/** Signs whose density differs by row and column: from almost none to almost all, `density` in the middle. */
+export function bandedSigns(elements: number, width: number, density: number, seed: number): Int8Array {
+  const random = randomNumbers(seed);
+  const factor = () => {
+    const r = random();
+    return 3 * r * r;
+  };
+  const columns = Float64Array.from({ length: width }, factor);
+  let row = 0;
+  return Int8Array.from({ length: elements }, (_, i) => {
+    if (i % width === 0) row = factor();
+    if (random() >= density * row * columns[i % width]!) return 0;
+    return random() < 0.5 ? -1 : 1;
+  });
+}
+
+/** A payload of one tensor, coded as a test wishes. */
+export function payloadOf(t: TernaryTensor, coding: SectionCoding, code: Uint8Array): Uint8Array {
+  return new Uint8Array(Buffer.concat([formatHeader(1, t.scale), formatSection(t, coding, false, code.length), code]));
 }
 
 export function signsOf(t: TernaryTensor): Int8Array {

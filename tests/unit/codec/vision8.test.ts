@@ -30,8 +30,7 @@ test('the eight experts at density 0.2 take less than the entropy bound of one g
     expect(bytes.length).toBe(report.bytes);
     const bound = entropyBoundBits(report.nnz / report.elements, report.elements) / 8;
     expect(report.entropyBoundBytes).toBe(Math.ceil(bound));
-    // With its record an update may take 1.05 times the bound; the record is below 1 KiB, 2 %.
-    expect(report.bytes).toBeLessThanOrEqual(1.045 * bound);
+    expect(report.bytes).toBeLessThan(0.96 * bound);
     ratios.push(report.bytes / bound);
 
     // Canonical: what was decoded encodes to the same bytes. The small tensors are entirely zero and left out.
@@ -45,19 +44,26 @@ test('the eight experts at density 0.2 take less than the entropy bound of one g
     expect(measure.norm).toBeCloseTo(report.scales[0]! * Math.sqrt(report.nnz), 9);
   }
   const mean = ratios.reduce((a, b) => a + b) / ratios.length;
-  expect(mean).toBeLessThan(0.97);
+  // The target is 0.96; measured 0.921. An ideal code of one density per tensor takes 0.944.
+  expect(mean).toBeLessThan(0.93);
 }, 60_000);
 
-test('scales per tensor keep every tensor and stay within 1.045 times the bound', async () => {
+test('scales per tensor keep every tensor and take less than the bound of one density, each expert', async () => {
   const out = join(await temporaryDirectory(), 'payload');
   const table = tableOf(base);
-  const finetune = await openCheckpoint(join(directory, 'expert-mnist.safetensors'));
-  const input = { base, finetune, table, density: 0.2, scaleFactor: 4, mode: 'tensor' } as const;
-  const report = await encodeTaskVector(input, out);
-  await finetune.close();
-  expect(report.tensors.length).toBe(table.length);
-  expect(report.sigma).toBeNull();
-  expect(report.bytes).toBeLessThanOrEqual(1.045 * report.entropyBoundBytes);
-  const bytes = new Uint8Array(await readFile(out));
-  expect(await encodeTernary(table, await decodeAll(out, table))).toEqual(bytes);
-});
+  const ratios: number[] = [];
+  for (const task of TASKS) {
+    const finetune = await openCheckpoint(join(directory, `expert-${task}.safetensors`));
+    const input = { base, finetune, table, density: 0.2, scaleFactor: 4, mode: 'tensor' } as const;
+    const report = await encodeTaskVector(input, out);
+    await finetune.close();
+    expect(report.tensors.length).toBe(table.length);
+    expect(report.sigma).toBeNull();
+    const bytes = new Uint8Array(await readFile(out));
+    expect(await encodeTernary(table, await decodeAll(out, table))).toEqual(bytes);
+    ratios.push((8 * report.bytes) / entropyBoundBits(report.nnz / report.elements, report.elements));
+  }
+  // The target is 1.00; measured 0.982.
+  expect(Math.max(...ratios)).toBeLessThan(1);
+  expect(ratios.reduce((a, b) => a + b) / ratios.length).toBeLessThan(0.985);
+}, 60_000);

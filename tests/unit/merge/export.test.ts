@@ -74,6 +74,13 @@ describe('an exported model', () => {
     );
   });
 
+  it('copies only the side files that are asked for', async () => {
+    const { merged } = await exported('without', { sideFiles: ['tokenizer.json'] });
+    expect(merged.sideFiles).toEqual([]);
+    const { merged: named } = await exported('with', { sideFiles: ['config.json'] });
+    expect(named.sideFiles.map(({ name }) => name)).toEqual(['config.json']);
+  });
+
   it('is the base itself while there is no state', async () => {
     const { merged, report } = await exported('base', { state: null });
     expect(report).toMatchObject({ lambda: 1, steps: 0, norm: 0 });

@@ -50,13 +50,16 @@ describe('the lock of a home', () => {
     expect(await homeOwner(path)).toMatchObject({ command: 'after' });
   });
 
-  test.each(['', '{"pid":', '[]', '{"pid":"12"}', '{"pid":-1}'])('takes over a file that names nobody: %j', async (text) => {
-    const path = join(await scratch(), 'lock.json');
-    await writeFile(path, text);
-    expect(await homeOwner(path)).toBeUndefined();
-    await lockHome(path, 'next');
-    expect(await homeOwner(path)).toMatchObject({ pid: process.pid });
-  });
+  test.each(['', '{"pid":', '[]', '{"pid":"12"}', '{"pid":-1}'])(
+    'takes over a file that names nobody: %j',
+    async (text) => {
+      const path = join(await scratch(), 'lock.json');
+      await writeFile(path, text);
+      expect(await homeOwner(path)).toBeUndefined();
+      await lockHome(path, 'next');
+      expect(await homeOwner(path)).toMatchObject({ pid: process.pid });
+    },
+  );
 
   test('a release takes away only its own lock', async () => {
     const path = join(await scratch(), 'lock.json');

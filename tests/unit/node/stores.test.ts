@@ -43,7 +43,10 @@ describe('the object store', () => {
     await store.open();
     const id = idOf(Uint8Array.of(1, 2, 3));
     await writeFile(join(directory, id.toString()), damaged);
-    await expect(store.getVerified(id)).rejects.toMatchObject({ code: 'OBJECT_CORRUPT', fields: { id: id.toString() } });
+    await expect(store.getVerified(id)).rejects.toMatchObject({
+      code: 'OBJECT_CORRUPT',
+      fields: { id: id.toString() },
+    });
   });
 });
 

@@ -1,7 +1,7 @@
 /** A small real community on disk: a base of three tensors, its charter, payloads that its admission accepts. */
 
 import { randomUUID } from 'node:crypto';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { CID } from 'multiformats/cid';
@@ -31,7 +31,6 @@ const TENSORS = [
   { name: 'b.bias', shape: [64] },
   { name: 'b.weight', shape: [64, 96] },
 ] as const;
-const ELEMENTS = TENSORS.reduce((sum, { shape }) => sum + shape.reduce((a: number, b: number) => a * b, 1), 0);
 const BASE_STANDARD_DEVIATION = 0.1;
 const DENSITY = 0.2;
 /** A tenth of the base's norm: what honest updates have. */
@@ -213,7 +212,8 @@ export async function openBook(pond: Pond, home: HomePaths, listener: Partial<Re
   return book;
 }
 
-export async function openCommunity(
+/** The caller closes it. */
+export async function openCommunityHere(
   pond: Pond,
   options: { home?: HomePaths; fold?: boolean; logger?: pino.Logger } = {},
 ): Promise<Community> {
@@ -231,13 +231,18 @@ export async function openCommunity(
     { author: await loadOrCreateKey(home.authorKey), logger: options.logger ?? silent },
   );
   await community.open();
+  return community;
+}
+
+/** As the node opens it, closed after the test. */
+export async function openCommunity(...args: Parameters<typeof openCommunityHere>): Promise<Community> {
+  const community = await openCommunityHere(...args);
   onTestFinished(() => community.close());
   return community;
 }
 
 /** Every file below a directory with its size, sorted: what a call that failed must not change. */
 export async function filesBelow(root: string): Promise<string[]> {
-  const { readdir, stat } = await import('node:fs/promises');
   const names = await readdir(root, { recursive: true });
   const found: string[] = [];
   for (const name of names.sort()) {
@@ -246,5 +251,3 @@ export async function filesBelow(root: string): Promise<string[]> {
   }
   return found;
 }
-
-export { ELEMENTS };

@@ -56,4 +56,26 @@ describe('a bounded queue', () => {
     expect(await queue.run('a', 100, async () => 7)).toBe(7);
     expect(queue.dropped).toBe(0);
   });
+
+  test('when closed drops what waits, takes nothing more, and ends with what runs', async () => {
+    const queue = new BoundedQueue({ ...limits, concurrency: 1 });
+    const { open, task } = gated();
+    const running = queue.run('a', 1, task);
+    let ran = false;
+    const waiting = queue.run('b', 1, async () => {
+      ran = true;
+    });
+    let closed = false;
+    const closing = queue.close().then(() => {
+      closed = true;
+    });
+    expect(await waiting).toBeUndefined();
+    expect(queue.run('c', 1, task)).toBeUndefined();
+    expect(closed).toBe(false);
+    open();
+    expect(await running).toBe('done');
+    await closing;
+    expect(ran).toBe(false);
+    await new BoundedQueue(limits).close();
+  });
 });

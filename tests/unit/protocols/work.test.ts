@@ -13,7 +13,7 @@ describe('the blocks of one fetch', () => {
     expect(taken).toEqual([0, 2, 3]);
     expect(work.skipped).toBe(2);
     expect(work.finished).toBe(false);
-    for (const _ of taken) work.done();
+    for (const index of taken) expect(work.claim(index)).toBe(true);
     expect(work.finished).toBe(true);
   });
 
@@ -24,6 +24,7 @@ describe('the blocks of one fetch', () => {
     work.giveBack([0]);
     expect(await waiting).toBe(0);
     const idle = work.takeOrWait();
+    expect(work.claim(0)).toBe(true);
     work.done();
     expect(await idle).toBeUndefined();
   });
@@ -41,7 +42,7 @@ describe('the blocks of one fetch', () => {
               await Promise.resolve();
               if (fails.pop()) work.giveBack([next]);
               else {
-                got.add(next);
+                if (work.claim(next)) got.add(next);
                 work.done();
               }
             }
@@ -53,6 +54,22 @@ describe('the blocks of one fetch', () => {
       ),
       { numRuns: 50 },
     );
+  });
+
+  test('one that is owed for too long goes to a second peer; who delivers first counts, once', async () => {
+    const work = new BlockWork(1, () => false, { hedgeMs: 20 });
+    expect(await work.take()).toBe(0);
+    expect(await work.take()).toBeUndefined();
+    expect(await work.takeOrWait()).toBe(0);
+    work.giveBack([0]);
+    expect(work.finished).toBe(false);
+    // The other one still owes it.
+    expect(await work.take()).toBeUndefined();
+    expect(work.claim(0)).toBe(true);
+    work.done();
+    expect(work.claim(0)).toBe(false);
+    work.giveBack([0]);
+    expect(work.finished).toBe(true);
   });
 
   test('an error of the sink leaves nothing in flight', async () => {

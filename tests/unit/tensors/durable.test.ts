@@ -5,6 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import {
+  abandonedSiblings,
   fsyncDir,
   removeTempSiblings,
   renameDurably,
@@ -101,6 +102,25 @@ describe('temporary names', () => {
     expect((await readdir(dir)).sort()).toEqual(['.c.tmp', 'b.kinmerge-tmp', mine, other].sort());
     expect(await removeTempSiblings(join(dir, 'absent'))).toEqual([]);
   });
+
+  test('that dead processes left of one path are found, those of another or in use are not', async () => {
+    const dir = await tempDir();
+    const dead = 4194999;
+    const mine = basename(tempSibling(join(dir, 'a')));
+    const long = 'x'.repeat(200);
+    const names = [
+      `.a.${dead}-0123456789abcdef.kinmerge-tmp`,
+      `.a.b.${dead}-0123456789abcdef.kinmerge-tmp`,
+      `.a.${dead}-0123456789abcdef.kinmerge-old`,
+      basename(tempSibling(join(dir, long))).replace(`.${process.pid}-`, `.${dead}-`),
+      mine,
+    ];
+    for (const name of names) await mkdir(join(dir, name));
+    expect(await abandonedSiblings(join(dir, 'a'))).toEqual([join(dir, names[0]!)]);
+    expect(await abandonedSiblings(join(dir, 'a.b'))).toEqual([join(dir, names[1]!)]);
+    expect(await abandonedSiblings(join(dir, long))).toEqual([join(dir, names[3]!)]);
+    expect(await abandonedSiblings(join(dir, 'absent', 'a'))).toEqual([]);
+  });
 });
 
 describe('renaming durably', () => {
@@ -126,18 +146,22 @@ describe('renaming durably', () => {
     const replacing = replaceDirectoryDurably(staging, target).finally(() => {
       done = true;
     });
-    const seen = new Set<string>();
-    // Between any two asynchronous steps of the replacement the event loop comes by here.
+    const steps = ['old', 'replaced old', 'new'];
+    let step = 0;
+    // A look may miss a step, for the renames go on meanwhile; but the directory is always there, and never goes back.
     while (!done) {
       const names = readdirSync(dir);
       const old = names.find((name) => /^\.target\.\d+-[0-9a-f]{16}\.kinmerge-old$/.test(name));
-      if (names.includes('target')) seen.add(readdirSync(target).join());
-      else if (old !== undefined) seen.add(`replaced ${readdirSync(join(dir, old)).join()}`);
-      else expect.fail(names.join());
+      if (!names.includes('target') && old === undefined) expect.fail(names.join());
+      const now = names.includes('target') ? look(target) : look(join(dir, old!), 'replaced ');
+      if (now !== undefined) {
+        expect(steps.indexOf(now)).toBeGreaterThanOrEqual(step);
+        step = steps.indexOf(now);
+      }
       await setImmediate();
     }
     await replacing;
-    expect([...seen]).toEqual(['old', 'replaced old', 'new']);
+    expect(look(target)).toBe('new');
     expect(await readdir(dir)).toEqual(['target']);
   });
 
@@ -151,3 +175,13 @@ describe('renaming durably', () => {
     expect(await readdir(target)).toEqual(['old']);
   });
 });
+
+/** Names in a directory; undefined when it was renamed since it was listed. */
+function look(directory: string, prefix = ''): string | undefined {
+  try {
+    return prefix + readdirSync(directory).join();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}

@@ -5,11 +5,11 @@ import { maskWords } from './ternary.ts';
 import type { PayloadSection } from './types.ts';
 
 /**
- * Decodes one section in slices, so that a huge tensor does not hold the event loop. Everything is checked: positions
+ * Decodes one section of coding 0 in slices, so that a huge tensor does not hold the event loop. Everything is checked: positions
  * below `elements` (they ascend by construction), unary runs, exactly `nnz` entries, the exact length, zero padding.
  * Without masks it only counts, and then allocates nothing but a copy of the section's bytes.
  */
-export class SectionDecoder {
+export class GolombDecoder {
   readonly plus: Uint32Array;
   readonly minus: Uint32Array;
   /** Entries decoded so far, and how many of them are negative. */
@@ -42,10 +42,10 @@ export class SectionDecoder {
   }
 
   /**
-   * Decodes up to `limit` more entries; after the last one it checks the section's end.
+   * Decodes up to `limit` more entries and returns how many; after the last one it checks the section's end.
    * @throws CodecError POSITION_RANGE, BAD_SECTION_LENGTH, BAD_PADDING
    */
-  run(limit: number): void {
+  run(limit: number): number {
     const { elements, nnz, golombM: m } = this.#section;
     const width = remainderWidth(m);
     const short = 2 ** width - m;
@@ -54,12 +54,13 @@ export class SectionDecoder {
     const half = this.#maskWords;
     const store = half > 0;
     const end = words.length - 2;
-    const stop = Math.min(nnz, this.entries + limit);
+    const before = this.entries;
+    const stop = Math.min(nnz, before + limit);
     let word = this.#word;
     let bit = this.#bit;
     let next = this.#next;
     let negatives = this.negatives;
-    for (let entry = this.entries; entry < stop; entry++) {
+    for (let entry = before; entry < stop; entry++) {
       if (word >= end) this.#fail('BAD_SECTION_LENGTH', 'its bits end before its last entry');
       let window = (words[word]! << bit) | ((words[word + 1]! >>> 1) >>> (31 - bit));
       let quotient = Math.clz32(window);
@@ -123,6 +124,7 @@ export class SectionDecoder {
     this.entries = stop;
     this.negatives = negatives;
     if (stop === nnz) this.#checkEnd();
+    return stop - before;
   }
 
   #checkEnd(): void {

@@ -1,0 +1,1 @@
+export { MAX_TURN_MS, Turns } from '../protocols/turns.ts';

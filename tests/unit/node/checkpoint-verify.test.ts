@@ -1,0 +1,152 @@
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { readClosure } from '../../../node/checkpoint/closure.ts';
+import { copyCheckpoint } from '../../../node/checkpoint/copy.ts';
+import { SIDECAR_FILE } from '../../../node/checkpoint/sidecar.ts';
+import { type VerifyOptions, verifyCheckpoint } from '../../../node/checkpoint/verify.ts';
+import type { HomePaths } from '../../../node/home/paths.ts';
+import { encodeSigned, MAX_PENDING_PER_AUTHOR, manifestOf, type SignedRecord } from '../../../src/log/index.ts';
+import { follow, testId, testKey } from '../log/helpers.ts';
+import { CONFIG, deadProcess, makeShore, type Shore } from './checkpoint-support.ts';
+import { filesBelow, newHome, openBook, openCommunity, payloadOf, updates } from './support.ts';
+
+/** The shore's checkpoint of no updates, pulled. */
+async function pulled(shore: Shore): Promise<string> {
+  const out = join(shore.directory, `pulled-${(await readdir(shore.directory)).length}`);
+  const view = await (await openCommunity(shore)).settled();
+  await copyCheckpoint({ view, checkpoint: { path: shore.exported, recipe: '' } }, out, shore.charter);
+  return out;
+}
+
+function verify(shore: Shore, home: HomePaths, directory: string, device: VerifyOptions['device'] = 'cpu') {
+  const options: VerifyOptions = { directory, base: shore.base, tensors: undefined, exact: true, device };
+  return verifyCheckpoint(options, { home });
+}
+
+/** A sidecar of the same recipe that claims to be decided on other updates. */
+async function decidedOn(directory: string, frontier: readonly string[]): Promise<void> {
+  const path = join(directory, SIDECAR_FILE);
+  await writeFile(path, JSON.stringify({ ...JSON.parse(await readFile(path, 'utf8')), frontier }));
+}
+
+describe('verify', () => {
+  test('passes in a home that was joined and never ran', async () => {
+    const shore = await makeShore();
+    const directory = await pulled(shore);
+    const home = await newHome(shore);
+    const before = await filesBelow(home.root);
+    const { report } = await verify(shore, home, directory);
+    expect(report).toMatchObject({ verdict: 'pass', checked: 3 });
+    expect(await filesBelow(home.root)).toEqual(before);
+  });
+
+  test('says which update a home lacks that was joined and never ran', async () => {
+    const shore = await makeShore();
+    const directory = await pulled(shore);
+    await decidedOn(directory, [testId(1).toString()]);
+    await expect(verify(shore, await newHome(shore), directory)).rejects.toMatchObject({
+      code: 'UPDATE_UNKNOWN',
+      fields: { missing: [testId(1).toString()] },
+    });
+  });
+
+  test.each([
+    ['code beside the weights', 'modeling_x.py', (path: string) => writeFile(path, 'import os')],
+    ['pickled weights', 'pytorch_model.bin', (path: string) => writeFile(path, 'pickle')],
+    ['a changed side file', 'config.json', (path: string) => writeFile(path, CONFIG.replace('64', '32'))],
+    ['a missing side file', 'tokenizer.json', (path: string) => rm(path)],
+  ])('refuses %s', async (_what, name, change) => {
+    const shore = await makeShore();
+    const directory = await pulled(shore);
+    await change(join(directory, name));
+    await expect(verify(shore, await newHome(shore), directory)).rejects.toMatchObject({
+      code: 'VERIFY_FAILED',
+      fields: { files: [name] },
+    });
+  });
+
+  test('leaves a damaged record and a damaged manifest to the daemon that owns the home', async () => {
+    const shore = await makeShore();
+    const directory = await pulled(shore);
+    const home = await newHome(shore);
+    const [first, second] = (await updates(shore, 2)) as [Written, Written];
+    await writeHome(home, [first, second]);
+    await decidedOn(directory, [first, second].map(({ signed }) => signed.id.toString()).sort());
+    const parts = [
+      join(home.objects, second.signed.record.payload.toString()),
+      join(home.records, first.signed.id.toString()),
+    ];
+    for (const path of parts) {
+      await writeFile(path, 'damaged');
+      const before = await filesBelow(home.root);
+      await expect(verify(shore, home, directory)).rejects.toMatchObject({ code: 'UPDATE_UNKNOWN' });
+      expect(await filesBelow(home.root)).toEqual(before);
+    }
+  });
+
+  test('removes what a killed one left, and leaves nothing when there is no such device', async () => {
+    const shore = await makeShore();
+    const directory = await pulled(shore);
+    const home = await newHome(shore);
+    const before = await filesBelow(home.root);
+    const left = join(home.root, `.verify.${deadProcess()}-0123456789abcdef.kinmerge-tmp`);
+    await mkdir(left);
+    await writeFile(join(left, 'S.safetensors'), 'half');
+    await expect(verify(shore, home, directory, 'webgpu')).rejects.toMatchObject({ code: 'DEVICE_UNAVAILABLE' });
+    await verify(shore, home, directory);
+    expect(await filesBelow(home.root)).toEqual(before);
+    expect(await readdir(home.root)).not.toContain('verify');
+  });
+});
+
+describe('the updates that a checkpoint was decided on', () => {
+  test('are read also where there are more than may wait', async () => {
+    const count = MAX_PENDING_PER_AUTHOR + 40;
+    const shore = await makeShore({ budgets: { updates: count, bytes: 2 ** 40 } });
+    const home = await newHome(shore);
+    const payload = payloadOf(shore, 1);
+    const { id, bytes } = await manifestOf(payload);
+    const chain: SignedRecord[] = [];
+    for (let i = 0; i < count; i++) {
+      chain.push(follow(testKey(5), shore.charterId, chain.at(-1) ?? null, [], { payload: id }));
+    }
+    await writeHome(home, []);
+    for (const signed of chain) await writeFile(join(home.records, signed.id.toString()), encodeSigned(signed));
+    await writeFile(join(home.objects, id.toString()), bytes);
+    await writeFile(join(home.blobs, id.toString()), payload);
+    const log = await readClosure(home, shore, [chain.at(-1)!.id]);
+    expect([log.size, log.pendingSize]).toEqual([count, 0]);
+    const half = await readClosure(home, shore, [chain[99]!.id]);
+    expect(half.size).toBe(100);
+  });
+
+  test('are what the book of the home holds', async () => {
+    const shore = await makeShore();
+    const home = await newHome(shore);
+    const book = await openBook(shore, home);
+    const made = await updates(shore, 3);
+    for (const { signed, payload } of made) await book.take(signed, payload, 'a peer');
+    const log = await readClosure(home, shore, book.log.heads());
+    expect([...log.held()].map(({ id }) => id.toString()).sort()).toEqual(
+      made.map(({ signed }) => signed.id.toString()).sort(),
+    );
+    await rm(book.blobs.path(made[0]!.signed.record.payload));
+    await expect(readClosure(home, shore, book.log.heads())).rejects.toMatchObject({
+      code: 'UPDATE_UNKNOWN',
+      fields: { missing: [made[0]!.signed.id.toString()] },
+    });
+    await book.close();
+  });
+});
+
+type Written = Awaited<ReturnType<typeof updates>>[number];
+
+async function writeHome(home: HomePaths, made: readonly Written[]): Promise<void> {
+  for (const directory of [home.records, home.objects, home.blobs]) await mkdir(directory, { recursive: true });
+  for (const { signed, payload, manifest } of made) {
+    await writeFile(join(home.records, signed.id.toString()), encodeSigned(signed));
+    await writeFile(join(home.objects, manifest.id.toString()), manifest.bytes);
+    await writeFile(join(home.blobs, manifest.id.toString()), payload);
+  }
+}
