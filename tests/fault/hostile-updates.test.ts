@@ -63,8 +63,8 @@ describe('a payload whose bytes match its id but lie', () => {
     'its number of tensors is too large': [changed(good, COUNT_AT, () => 200), /BAD_TENSOR_COUNT/],
     'its number of tensors is too small': [changed(good, COUNT_AT, () => 2), /TRAILING_BYTES/],
     'its number of entries is another': [changed(good, ENTRIES_AT, (byte) => byte ^ 1), /BAD_PADDING/],
-    'its padding bits are set': [changed(good, -1, (byte) => byte | 1), /BAD_PADDING/],
-    'its positions take more bits than it says': [changed(good, -40, () => 0xff), /BAD_SECTION_LENGTH/],
+    'its last code byte is another': [changed(good, -1, (byte) => byte ^ 1), /BAD_CODER_STATE/],
+    'its positions are not those of its count': [changed(good, -40, () => 0xff), /BAD_COUNT/],
 
     'it ends early': [good.subarray(0, good.length - 7), /TRUNCATED/],
     'it goes on after its end': [Uint8Array.of(...good, 0), /TRAILING_BYTES/],
@@ -84,6 +84,7 @@ describe('a payload whose bytes match its id but lie', () => {
     }
     await eventually(() => expect(node.community.book.log.size).toBe(sent.length));
     for (const [lie, { signed }, code] of sent) {
+      await node.community.settled();
       const why = await node.service.why(signed.id.toString());
       expect([lie, why.verdict, why.gate]).toEqual([lie, 'declined', 'bounds']);
       expect(JSON.stringify(why.gates), lie).toMatch(code);
@@ -221,7 +222,10 @@ describe('an author who signs two records with one seq', () => {
       await eventually(() => expect(node.community.book.log.state(update.signed.id)).toBe('held'));
     }
     for (const { signed } of [one, other, later]) {
-      expect(await node.service.why(signed.id.toString())).toMatchObject({ verdict: 'declined', gate: 'equivocation' });
+      await eventually(async () => {
+        const why = await node.service.why(signed.id.toString());
+        expect(why).toMatchObject({ verdict: 'declined', gate: 'equivocation', deciding: false });
+      });
     }
     expect(await node.service.why(honest.signed.id.toString())).toMatchObject({ verdict: 'accepted' });
 
