@@ -3,6 +3,7 @@ import type { Charter, SignedRecord } from '../../src/log/index.ts';
 import { canonicalOrder, decodeManifest, decodeSigned, Log } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import { NodeError } from '../errors.ts';
+import { cidNames } from '../files.ts';
 import type { HomePaths } from '../home/paths.ts';
 import { BlobStore } from '../stores/blob-store.ts';
 import { ObjectStore } from '../stores/object-store.ts';
@@ -43,6 +44,17 @@ export async function readClosure(
     `this home lacks updates that the checkpoint was decided on, ${missing[0]} for one: pull with this --home first, or let its daemon catch up`,
     { missing },
   );
+}
+
+/** How many records a home stores beside those of a log: what a checkpoint was not decided on. */
+export async function countBeyond(home: HomePaths, log: Log): Promise<number> {
+  try {
+    return (await cidNames(home.records)).length - log.size;
+  } catch (error) {
+    // A home that joined but never ran has no records.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0;
+    throw error;
+  }
 }
 
 async function readRecords(store: ObjectStore, frontier: readonly CID[], run: RunOptions) {

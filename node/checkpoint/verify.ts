@@ -23,7 +23,7 @@ import { BlobStore } from '../stores/blob-store.ts';
 import { foldPayload } from '../work/merge-calls.ts';
 import type { PayloadCalls } from '../work/payload-calls.ts';
 import { WorkerThread } from '../work/rpc.ts';
-import { readClosure } from './closure.ts';
+import { countBeyond, readClosure } from './closure.ts';
 import { checkDirectory } from './files.ts';
 import { readSidecar } from './sidecar.ts';
 
@@ -39,6 +39,8 @@ export interface VerifyOptions {
 export interface Verification {
   readonly recipe: string;
   readonly updates: number;
+  /** Updates that this home holds and the checkpoint was not decided on: it is an older recipe when there are any. */
+  readonly beyond: number;
   readonly report: VerifyReport;
 }
 
@@ -98,7 +100,8 @@ export async function verifyCheckpoint(
       { directory, base, state, scale: charter.merge.scale, exact: options.exact, ...(names && { tensors: names }) },
       run,
     );
-    return { recipe: view.recipeId.toString(), updates: view.accepted.length, report };
+    const beyond = await countBeyond(home, log);
+    return { recipe: view.recipeId.toString(), updates: view.accepted.length, beyond, report };
   } finally {
     for (const step of cleanup.reverse()) await step().catch(() => undefined);
   }

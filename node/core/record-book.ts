@@ -1,33 +1,19 @@
 import type { CID } from 'multiformats/cid';
-import type {
-  Charter,
-  Equivocation,
-  IdentifiedManifest,
-  LogChange,
-  LogOptions,
-  Manifest,
-  SignedRecord,
-  Validity,
-} from '../../src/log/index.ts';
-import { canonicalOrder, checkValidity, decodeSigned, encodeSigned, Log, manifestOf } from '../../src/log/index.ts';
+import type { Charter, IdentifiedManifest, LogOptions, Manifest, SignedRecord, Validity } from '../../src/log/index.ts';
+import { encodeSigned, Log, manifestOf } from '../../src/log/index.ts';
 import { NodeError } from '../errors.ts';
 import type { HomePaths } from '../home/paths.ts';
 import type { Logger } from '../logger.ts';
 import type { BlobStore } from '../stores/blob-store.ts';
-import { ObjectStore } from '../stores/object-store.ts';
+import type { ObjectStore } from '../stores/object-store.ts';
 import { PayloadStore } from './payload-store.ts';
+import { type RecordBookListener, RecordChanges } from './record-changes.ts';
+import { RecordFiles } from './record-files.ts';
+import { judgeRecord, type NextLink, nextLink, requirePublishable } from './record-judging.ts';
+import { readRecords } from './record-reading.ts';
 import { Serial } from './serial.ts';
 
-/** The chain fields of an author's next record. */
-type NextLink = ReturnType<Log['nextLink']>;
-
-export interface RecordBookListener {
-  /** These records are held and on disk, parents before children. */
-  onHeld(records: readonly SignedRecord[]): void;
-  /** Records wait for something that can be fetched; told once for all that came in one turn of the event loop. */
-  onMissing(): void;
-  onEquivocations(equivocations: readonly Equivocation[]): void;
-}
+export type { RecordBookListener } from './record-changes.ts';
 
 /** What became of a record that somebody brought. */
 export type Taken =
@@ -44,35 +30,32 @@ export type Taken =
 export class RecordBook {
   readonly log: Log;
   readonly #payloads: PayloadStore;
-  readonly #records: ObjectStore;
+  readonly #files: RecordFiles;
   readonly #charterId: CID;
-  readonly #listener: RecordBookListener;
-  readonly #logger: Logger;
+  readonly #changes: RecordChanges;
   readonly #serial = new Serial();
-  /** Records on disk that are not held: their payload or an ancestor is damaged or missing. By id. */
-  readonly #stalled = new Map<string, SignedRecord>();
-  /** Record files that cannot be read, by id, with what is in them. */
-  readonly #unreadable = new Map<string, Uint8Array>();
-  /** Held records that are not on disk yet, parents before children: a write failed and will be tried again. */
-  readonly #unsaved = new Map<string, SignedRecord>();
-  #telling: NodeJS.Immediate | undefined;
   #closed = false;
 
   constructor(
     options: { home: HomePaths; charter: Charter; charterId: CID } & Pick<LogOptions, 'now' | 'limits'>,
     components: { listener: RecordBookListener; logger: Logger },
   ) {
-    const { charter, charterId, now, limits } = options;
+    const { home, charter, charterId, now, limits } = options;
+    const { listener, logger } = components;
     this.log = new Log({ charter, charterId, ...(now && { now }), ...(limits && { limits }) });
-    this.#payloads = new PayloadStore(options.home, {
-      named: (payload) =>
-        this.log.namesPayload(payload) || some(this.#stalled, ({ record }) => record.payload.equals(payload)),
-      logger: components.logger,
+    this.#charterId = charterId;
+    this.#files = new RecordFiles(home, { onSaved: (records) => listener.onHeld(records), logger });
+    this.#payloads = new PayloadStore(home, {
+      named: (payload) => this.log.namesPayload(payload) || this.#files.stalledNames(payload),
+      logger,
     });
-    this.#records = new ObjectStore({ directory: options.home.records });
-    this.#charterId = options.charterId;
-    this.#listener = components.listener;
-    this.#logger = components.logger;
+    this.#changes = new RecordChanges({
+      log: this.log,
+      files: this.#files,
+      payloads: this.#payloads,
+      listener,
+      logger,
+    });
   }
 
   get blobs(): BlobStore {
@@ -86,7 +69,7 @@ export class RecordBook {
 
   /** Makes the directories, drops what a crash left half-written, reads everything and repairs what can be. */
   async open(): Promise<void> {
-    await Promise.all([this.#payloads.open(), this.#records.open()]);
+    await Promise.all([this.#payloads.open(), this.#files.open()]);
     await this.#read({ repair: true });
   }
 
@@ -98,56 +81,21 @@ export class RecordBook {
     await this.#read({ repair: false });
   }
 
-  async #read({ repair }: { repair: boolean }): Promise<void> {
-    const records = new Map<string, SignedRecord>();
-    for (const id of await this.#records.list()) {
-      const signed = await this.#load(id);
-      if (signed !== undefined) records.set(id.toString(), signed);
-    }
-    // Parents first: a record that comes before its parents would wait, and what waits is bounded.
-    for (const id of canonicalOrder(records.values(), this.#charterId.bytes)) {
-      const key = id.toString();
-      const signed = records.get(key)!;
-      const { payload } = signed.record;
-      const manifest = (await this.manifest(payload)) ?? (await this.#remakeManifest(payload, repair));
-      if (manifest !== undefined) {
-        const whole = await this.blobs.has(payload, manifest.size);
-        if (whole) this.log.setPayload(payload, manifest.size);
-        else this.log.setManifest(payload, manifest.size);
-      }
-      this.log.addRecord(signed);
-      if (this.log.state(id) !== 'held') this.#stalled.set(key, signed);
-    }
-  }
-
-  /** A payload that is whole says what its manifest was. */
-  async #remakeManifest(payload: CID, repair: boolean): Promise<Manifest | undefined> {
-    const made = await this.#payloads.remake(payload);
-    if (made !== undefined && repair) await this.objects.put(payload, made.bytes);
-    return made?.manifest;
+  async #read(options: { repair: boolean }): Promise<void> {
+    const { log } = this;
+    await readRecords({ log, charterId: this.#charterId, files: this.#files, payloads: this.#payloads }, options);
   }
 
   /** Waits until everything under way is on disk; takes nothing more. */
   async close(): Promise<void> {
     this.#closed = true;
-    clearImmediate(this.#telling);
+    this.#changes.cancelTelling();
     await this.#serial.idle();
   }
 
   /** Judges a record without taking it. */
   judge(signed: SignedRecord, payloadSize: number | undefined): Validity {
-    return checkValidity(signed.record, {
-      charter: this.log.charter,
-      charterId: this.#charterId,
-      record: (id) => {
-        const known = this.log.get(id);
-        return known && { author: known.record.author, seq: known.record.seq, totals: this.log.totals(id) ?? null };
-      },
-      payloadSize: (payload) =>
-        payload.equals(signed.record.payload) && payloadSize !== undefined
-          ? payloadSize
-          : this.log.payloadSize(payload),
-    });
+    return judgeRecord(signed, payloadSize, { log: this.log, charterId: this.#charterId });
   }
 
   /**
@@ -159,9 +107,9 @@ export class RecordBook {
     return this.#run(async () => {
       if (payload !== null && this.log.state(signed.id) !== 'held') await this.#keepInline(signed, payload);
       const added = this.log.addRecord(signed, source);
-      await this.#apply(added.change);
-      if (added.outcome === 'pending') this.#tellMissing();
-      else if (payload !== null && added.outcome !== 'held') await this.#discard(signed.record.payload);
+      await this.#changes.apply(added.change);
+      if (added.outcome === 'pending') this.#changes.tellMissing();
+      else if (payload !== null && added.outcome !== 'held') await this.#changes.discard(signed.record.payload);
       return added.outcome === 'invalid'
         ? { outcome: 'invalid', code: added.code, message: added.message }
         : { outcome: added.outcome };
@@ -203,48 +151,16 @@ export class RecordBook {
    * @throws LogError `AUTHOR_EQUIVOCATED`
    */
   nextLink(author: Uint8Array): NextLink {
-    const link = this.log.nextLink(author);
-    const waiting = new Set(this.log.waitingOf(author).map(({ id }) => id.toString()));
-    for (const [id, { record }] of this.#stalled) {
-      if (Buffer.compare(record.author, author) === 0) waiting.add(id);
-    }
-    // A damaged file that still shows the author's key may be the author's; an empty one may be anybody's.
-    for (const [id, bytes] of this.#unreadable) {
-      if (bytes.length === 0 || Buffer.from(bytes).includes(Buffer.from(author))) waiting.add(id);
-    }
-    if (waiting.size === 0) return link;
-    throw new NodeError(
-      'UPDATE_INVALID',
-      `${waiting.size} earlier updates of this author are known here and not whole (${[...waiting][0]}): run the daemon ` +
-        'until sync has brought what is missing, then contribute again',
-      { reason: 'CHAIN_INCOMPLETE', updates: [...waiting] },
-    );
+    return nextLink(author, { log: this.log, files: this.#files });
   }
 
   async #append(signed: SignedRecord, { bytes, manifest }: Pick<IdentifiedManifest, 'bytes' | 'manifest'>) {
-    const validity = this.judge(signed, manifest.size);
-    if (validity.verdict !== 'valid') {
-      const message = validity.verdict === 'invalid' ? validity.message : 'the own chain is not complete';
-      throw new NodeError('UPDATE_INVALID', `this update cannot be published: ${message}`, {
-        reason: validity.verdict === 'invalid' ? validity.code : 'unknown',
-      });
-    }
-    await this.#save();
+    requirePublishable(this.judge(signed, manifest.size));
+    await this.#files.save();
     await this.objects.put(signed.record.payload, bytes);
-    const key = signed.id.toString();
-    // From here on the seq counts as used, unless the file is known to be gone again.
-    this.#stalled.set(key, signed);
-    try {
-      await this.#records.put(signed.id, encodeSigned(signed));
-    } catch (error) {
-      await this.#records.delete(signed.id).then(
-        () => this.#stalled.delete(key),
-        () => {},
-      );
-      throw error;
-    }
-    await this.#apply(this.log.setPayload(signed.record.payload, manifest.size));
-    await this.#apply(this.log.addRecord(signed).change);
+    await this.#files.putAhead(signed);
+    await this.#changes.apply(this.log.setPayload(signed.record.payload, manifest.size));
+    await this.#changes.apply(this.log.addRecord(signed).change);
   }
 
   /**
@@ -263,21 +179,21 @@ export class RecordBook {
   learnManifest(payload: CID, bytes: Uint8Array | null, manifest: Manifest): Promise<void> {
     return this.#run(async () => {
       if (bytes !== null) await this.objects.put(payload, bytes);
-      await this.#apply(this.log.setManifest(payload, manifest.size));
+      await this.#changes.apply(this.log.setManifest(payload, manifest.size));
     });
   }
 
   /** Notes a payload whose blob is whole in the store. One that no record names any more is removed. */
   learnPayload(payload: CID, manifest: Manifest): Promise<void> {
     return this.#run(async () => {
-      await this.#apply(this.log.setPayload(payload, manifest.size));
-      await this.#discard(payload);
+      await this.#changes.apply(this.log.setPayload(payload, manifest.size));
+      await this.#changes.discard(payload);
     });
   }
 
   /** Drops records that have waited too long, also when no other record comes, and tries failed writes again. */
   expire(): Promise<void> {
-    return this.#run(() => this.#apply(this.log.expire()));
+    return this.#run(() => this.#changes.apply(this.log.expire()));
   }
 
   /** The stored manifest of a payload; a damaged one counts as missing. */
@@ -297,7 +213,7 @@ export class RecordBook {
    */
   dropOrphans(): Promise<void> {
     // Nothing is known of what a record that cannot be read names.
-    if (this.#unreadable.size > 0) return Promise.resolve();
+    if (this.#files.damaged) return Promise.resolve();
     return this.#run(() => this.#payloads.sweep());
   }
 
@@ -311,72 +227,11 @@ export class RecordBook {
     if (!this.log.hasPayloadRoom(signed, manifest.size)) return;
     if (!(await this.blobs.has(id, manifest.size))) await this.blobs.put(id, payload);
     await this.objects.put(id, bytes);
-    await this.#apply(this.log.setPayload(id, manifest.size));
+    await this.#changes.apply(this.log.setPayload(id, manifest.size));
   }
 
   #run<T>(task: () => Promise<T>): Promise<T> {
     if (this.#closed) return Promise.reject(new NodeError('INTERRUPTED', 'the node is shutting down'));
     return this.#serial.run(task);
   }
-
-  /** Makes what became held durable, tells, and frees what the dropped records took. */
-  async #apply(change: LogChange): Promise<void> {
-    for (const signed of change.held) this.#unsaved.set(signed.id.toString(), signed);
-    if (change.equivocations.length > 0) this.#listener.onEquivocations(change.equivocations);
-    await this.#save();
-    let parts = false;
-    for (const { signed, reason, code } of change.dropped) {
-      this.#logger.debug({ update: signed.id.toString(), reason, code }, 'a waiting record was dropped');
-      // What was only too many or too late may come again; what is invalid never does.
-      parts ||= reason !== 'invalid';
-      await this.#discard(signed.record.payload, { keepPart: reason !== 'invalid' });
-    }
-    if (parts) await this.#payloads.sweepParts();
-  }
-
-  /** Writes the held records that are not on disk; what was written is told even when a later one fails. */
-  async #save(): Promise<void> {
-    const saved: SignedRecord[] = [];
-    try {
-      for (const [key, signed] of this.#unsaved) {
-        if (!this.#stalled.has(key)) await this.#records.put(signed.id, encodeSigned(signed));
-        this.#unsaved.delete(key);
-        this.#stalled.delete(key);
-        this.#unreadable.delete(key);
-        saved.push(signed);
-      }
-    } finally {
-      if (saved.length > 0) this.#listener.onHeld(saved);
-    }
-  }
-
-  async #discard(payload: CID, options: { keepPart?: boolean } = {}): Promise<void> {
-    if (await this.#payloads.discard(payload, options)) this.log.forgetPayload(payload);
-  }
-
-  #tellMissing(): void {
-    this.#telling ??= setImmediate(() => {
-      this.#telling = undefined;
-      this.#listener.onMissing();
-    });
-  }
-
-  /** A damaged file stays where it is until the record comes again: its `seq` may be the own author's. */
-  async #load(id: CID): Promise<SignedRecord | undefined> {
-    const bytes = (await this.#records.get(id)) ?? new Uint8Array();
-    try {
-      const signed = decodeSigned(bytes);
-      if (signed.id.equals(id)) return signed;
-      throw new NodeError('OBJECT_CORRUPT', 'the record has another id');
-    } catch (error) {
-      this.#logger.warn({ record: id.toString(), err: error }, 'a stored record is damaged; it will be fetched again');
-      this.#unreadable.set(id.toString(), bytes);
-      return undefined;
-    }
-  }
-}
-
-function some<T>(map: ReadonlyMap<string, T>, test: (value: T) => boolean): boolean {
-  for (const value of map.values()) if (test(value)) return true;
-  return false;
 }

@@ -5,6 +5,8 @@
  * - `keys`: ed25519 keys, their files and text form, signatures with a domain
  * - `validity`: whether a record may be stored and relayed at all
  * - `log`: which records are held, which are pending and why, heads and equivocations
+ * - `log-state`: what `log` remembers, made of `entries`, `held`, `chains`, `pending`, `payloads` and `invalid`;
+ *   `intake` changes it, `pending-queries` asks what is to be fetched
  * - `order`: the canonical order of held records
  * - `canonical`, `fields`, `text`: strict dag-cbor and the checks that the codecs share
  *
@@ -72,6 +74,7 @@ export {
   type SignedHead,
   signHead,
 } from './head.ts';
+export { MAX_REMEMBERED_INVALID } from './invalid.ts';
 export {
   generateKey,
   keyFromPem,
@@ -87,16 +90,8 @@ export {
   signBytes,
   verifyBytes,
 } from './keys.ts';
-export {
-  type AddResult,
-  type Dropped,
-  Log,
-  type LogChange,
-  type LogOptions,
-  MAX_REMEMBERED_INVALID,
-  type Missing,
-  type PendingInfo,
-} from './log.ts';
+export { Log } from './log.ts';
+export type { AddResult, Dropped, LogChange, LogOptions, Missing, PendingInfo } from './log-types.ts';
 export {
   BLOCK_BYTES,
   blockCount,

@@ -34,9 +34,9 @@ export function verifyVerb(program: Command, register: Register): void {
       { home: context.home },
       { signal: context.signal, onProgress: context.output.progress },
     );
-    const { report, recipe, updates } = verification;
+    const { report, recipe, updates, beyond } = verification;
     if (report.verdict === 'pass') {
-      context.output.result({ recipe, updates, ...report }, () => renderPass(verification));
+      context.output.result({ recipe, updates, beyond, ...report }, () => renderPass(verification));
       return EXIT.done;
     }
     const failed = report.tensors.filter((tensor) => tensor.verdict === 'fail');
@@ -50,7 +50,7 @@ export function verifyVerb(program: Command, register: Register): void {
   });
 }
 
-function renderPass({ recipe, updates, report }: Verification): string {
+function renderPass({ recipe, updates, beyond, report }: Verification): string {
   const implied = report.impliedLambda;
   return [
     `verified: recipe ${recipe}, ${updates} updates, ${report.checked} of ${report.total} tensors`,
@@ -58,5 +58,6 @@ function renderPass({ recipe, updates, report }: Verification): string {
     report.exact
       ? 'every compared byte is the same'
       : 'each tensor is within 1e-3 of what the recipe makes: backends differ by less, but a tamperer has that room too; --exact leaves none',
+    ...(beyond > 0 ? [`an older recipe: this home holds ${beyond} updates that it was not decided on`] : []),
   ].join('\n');
 }

@@ -66,6 +66,15 @@ describe('verify', () => {
     });
   });
 
+  test('says how many updates of the home an older recipe was not decided on', async () => {
+    const shore = await makeShore();
+    const directory = await pulled(shore);
+    const home = await newHome(shore);
+    expect(await verify(shore, home, directory)).toMatchObject({ beyond: 0 });
+    await writeHome(home, (await updates(shore, 2)) as Written[]);
+    expect(await verify(shore, home, directory)).toMatchObject({ beyond: 2, report: { verdict: 'pass' } });
+  });
+
   test('leaves a damaged record and a damaged manifest to the daemon that owns the home', async () => {
     const shore = await makeShore();
     const directory = await pulled(shore);

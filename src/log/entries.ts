@@ -1,0 +1,54 @@
+import { idKey } from './canonical.ts';
+import type { SignedRecord } from './record.ts';
+import type { ChainTotals } from './validity.ts';
+
+/** A record that is held or waits. */
+export interface Entry {
+  readonly key: string;
+  readonly signed: SignedRecord;
+  held: boolean;
+  /** Null until the record is known to be valid. */
+  totals: ChainTotals | null;
+}
+
+/** All records in memory, held and waiting ones, and which of them name a record as a parent. */
+export class Entries {
+  readonly #entries = new Map<string, Entry>();
+  /** Children by parent, held and waiting ones, also of parents never seen. */
+  readonly #children = new Map<string, Set<string>>();
+
+  has(key: string): boolean {
+    return this.#entries.has(key);
+  }
+
+  get(key: string): Entry | undefined {
+    return this.#entries.get(key);
+  }
+
+  /** Keys of the records that name this one as a parent. */
+  children(key: string): ReadonlySet<string> {
+    return this.#children.get(key) ?? NONE;
+  }
+
+  add(entry: Entry): void {
+    this.#entries.set(entry.key, entry);
+    for (const parent of entry.signed.record.parents) {
+      const parentKey = idKey(parent);
+      const children = this.#children.get(parentKey);
+      if (children === undefined) this.#children.set(parentKey, new Set([entry.key]));
+      else children.add(entry.key);
+    }
+  }
+
+  remove(entry: Entry): void {
+    this.#entries.delete(entry.key);
+    for (const parent of entry.signed.record.parents) {
+      const parentKey = idKey(parent);
+      const children = this.#children.get(parentKey);
+      children?.delete(entry.key);
+      if (children?.size === 0) this.#children.delete(parentKey);
+    }
+  }
+}
+
+const NONE: ReadonlySet<string> = new Set();
