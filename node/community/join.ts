@@ -1,13 +1,13 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
-import { resolve } from 'node:path';
 import type { CID } from 'multiformats/cid';
 import { parseJoinLine } from '../../protocols/index.ts';
 import { writeFileDurably } from '../../src/durable.ts';
 import type { Charter, SigningKey } from '../../src/log/index.ts';
 import { charterId, decodeCharter } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
+import { pinCheckpointPath, resolveCheckpointPath } from '../../src/tensors/index.ts';
 import { checkBase } from '../base.ts';
 import { NodeError } from '../errors.ts';
 import type { HomeConfig } from '../home/config.ts';
@@ -56,7 +56,9 @@ export async function joinCommunity(
       { home: home.root, community: before.community },
     );
   }
-  if (options.base !== null) await checkBase(charter, options.base, run);
+  // A branch in the Hugging Face cache moves; what was checked must be what is used from then on.
+  const base = options.base === null ? null : await pinCheckpointPath(resolveCheckpointPath(options.base));
+  if (base !== null) await checkBase(charter, base, run);
   await mkdir(home.root, { recursive: true, mode: 0o700 });
   const author = await loadOrCreateKey(home.authorKey);
   await loadOrCreateKey(home.nodeKey);
@@ -65,7 +67,7 @@ export async function joinCommunity(
   await writeConfig(home.config, {
     layout: HOME_LAYOUT_VERSION,
     community: id.toString(),
-    base: options.base === null ? (before?.base ?? null) : resolve(options.base),
+    base: base ?? before?.base ?? null,
     listen: [...(listen ?? [`/ip4/0.0.0.0/tcp/${await freePort()}`])],
     bootstrap: [
       ...new Set([

@@ -1,22 +1,12 @@
-/** Dtypes whose tensors take part in updates; all others are copied from the base (docs/algorithms.md A). */
-export const FLOAT_DTYPES: ReadonlySet<string> = new Set(['F32', 'F16', 'BF16', 'F64']);
+import { isDtype } from '../tensors/dtype.ts';
 
-/** Dtypes that are copied. */
-const OTHER_DTYPES: ReadonlySet<string> = new Set([
-  'BOOL',
-  'U8',
-  'I8',
-  'F8_E5M2',
-  'F8_E4M3',
-  'I16',
-  'U16',
-  'I32',
-  'U32',
-  'I64',
-  'U64',
-]);
+/**
+ * Dtypes whose tensors take part in updates; all others are copied from the base (docs/algorithms.md A). The codec goes
+ * by the same set, so payloads and charters agree on which tensors there are.
+ */
+export { FLOAT_DTYPES } from '../tensors/dtype.ts';
 
-/** True for a dtype that a charter may name. */
+/** True for a dtype that a charter may name: those of docs/log-format.md, which are the ones that can be read. */
 export function isKnownDtype(dtype: string): boolean {
-  return FLOAT_DTYPES.has(dtype) || OTHER_DTYPES.has(dtype);
+  return isDtype(dtype);
 }

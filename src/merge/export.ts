@@ -146,8 +146,13 @@ export function narrowFinite(weights: Float32Array, target: TensorInfo): Uint8Ar
   return narrow(weights, target.dtype);
 }
 
-/** Magnitudes from which on rounding to the dtype gives an infinity. */
+/**
+ * Magnitudes from which on the dtype cannot hold a value: rounding gives an infinity, or would give more than the largest
+ * value of an F8 form (448; 57,344), to which `narrow` saturates. A tie that still rounds down counts as too large.
+ */
 const LARGEST: Readonly<Record<FloatDtype, number>> = {
+  F8_E4M3: 464,
+  F8_E5M2: 61_440,
   F16: 65_520,
   BF16: (2 - 2 ** -8) * 2 ** 127,
   F32: Number.POSITIVE_INFINITY,

@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { CodecError, expand, openContainer } from '../codec/index.ts';
 import type { RunOptions } from '../run-options.ts';
-import { type Checkpoint, isFloat, openCheckpoint } from '../tensors/index.ts';
+import { type Checkpoint, isFloat, isHubName, openCheckpoint } from '../tensors/index.ts';
 import { MergeError } from './errors.ts';
 import type { FoldTensor, TaskVector } from './task-vector.ts';
 
@@ -26,10 +26,12 @@ export async function openTaskVector(
   tensors: readonly FoldTensor[],
   options: RunOptions = {},
 ): Promise<TaskVectorSource> {
-  const info = await stat(path).catch((error: unknown) => {
-    throw new MergeError('MODEL_UNREADABLE', `There is no model at ${path}.`, { path }, { cause: error });
-  });
-  if (info.isFile()) {
+  const info = isHubName(path)
+    ? undefined
+    : await stat(path).catch((error: unknown) => {
+        throw new MergeError('MODEL_UNREADABLE', `There is no model at ${path}.`, { path }, { cause: error });
+      });
+  if (info?.isFile() === true) {
     const update = await openUpdate(path, tensors, options);
     if (update !== null) return update;
   }

@@ -5,7 +5,7 @@
  * float64. The found weights carry one rounding to the checkpoint's dtype, at most half a unit in the last place of
  * each entry, which is allowed on top of every limit.
  */
-import type { Dtype } from '../tensors/index.ts';
+import type { Dtype, FloatDtype } from '../tensors/index.ts';
 
 /**
  * Largest |D' - D| / |D| of a tensor (Frobenius). Backends that keep the eigenproblem in float64 differ by 1e-6 to
@@ -22,6 +22,9 @@ export const ENTRY_DEVIATIONS = 8;
 
 /** Largest relative difference between the lambdas that tensors imply, and of each to the recomputed one. */
 export const LAMBDA_TOLERANCE = 1e-4;
+
+/** Significand bits from which on rounding is taken as noise that is independent of the change. */
+const NOISE_BITS = 8;
 
 /** Rounding shifts an implied lambda like noise; this many of its standard deviations are allowed. */
 const LAMBDA_DEVIATIONS = 6;
@@ -45,7 +48,7 @@ export interface TensorComparison {
   readonly entryExcess: number;
   /** Flat index of that entry. */
   readonly entry: number;
-  /** Null where the tensor's merged task vector is 0, or the scale is. */
+  /** Null where the tensor's merged task vector is 0, or the scale is, or the dtype's rounding could hide all of it. */
   readonly lambda: LambdaEstimate | null;
 }
 
@@ -80,6 +83,7 @@ export function compareMerged(comparison: Comparison): TensorComparison | null {
   let along = 0;
   let deltaSquares = 0;
   let alongRounding = 0;
+  let alongMost = 0;
   let entryExcess = Number.NEGATIVE_INFINITY;
   let entry = 0;
   for (let i = 0; i < delta.length; i++) {
@@ -93,6 +97,7 @@ export function compareMerged(comparison: Comparison): TensorComparison | null {
     along += change * s;
     deltaSquares += s * s;
     alongRounding += (allowed * s) ** 2;
+    alongMost += allowed * Math.abs(s);
     const excess = Math.abs(error) - allowed - entryLimit;
     if (excess > entryExcess) {
       entryExcess = excess;
@@ -104,14 +109,22 @@ export function compareMerged(comparison: Comparison): TensorComparison | null {
 
   const difference = Math.sqrt(squares);
   const norm = Math.sqrt(expected);
-  const uncertainty = (LAMBDA_DEVIATIONS * Math.sqrt(alongRounding / 3)) / (deltaSquares * Math.abs(factor));
+  const whole = deltaSquares * Math.abs(factor);
+  // Where most changes are below half a unit, rounding undoes them and is no noise: the F8 forms get the worst case.
+  const coarse = FORMATS[dtype as FloatDtype].bits < NOISE_BITS;
+  const uncertainty = coarse
+    ? alongMost / Math.max(whole - alongMost, 0)
+    : (LAMBDA_DEVIATIONS * Math.sqrt(alongRounding / 3)) / whole;
   return {
     difference,
     differenceLimit: RELATIVE_TOLERANCE * norm + Math.sqrt(rounding),
     relative: norm === 0 ? null : difference / norm,
     entryExcess: delta.length === 0 ? 0 : entryExcess,
     entry,
-    lambda: norm === 0 ? null : estimate((lambda * factor * deltaSquares) / along, lambda, uncertainty),
+    lambda:
+      norm === 0 || (coarse && alongMost >= whole)
+        ? null
+        : estimate((lambda * factor * deltaSquares) / along, lambda, uncertainty),
   };
 }
 
@@ -131,7 +144,9 @@ export function lambdasAgree(estimates: readonly LambdaEstimate[]): boolean {
 }
 
 /** Bits of the significand, the hidden one included, and the exponent of the smallest normal number. */
-const FORMATS: Readonly<Record<string, { bits: number; minExponent: number }>> = {
+const FORMATS: Readonly<Record<FloatDtype, { bits: number; minExponent: number }>> = {
+  F8_E4M3: { bits: 4, minExponent: -6 },
+  F8_E5M2: { bits: 3, minExponent: -14 },
   F16: { bits: 11, minExponent: -14 },
   BF16: { bits: 8, minExponent: -126 },
   F32: { bits: 24, minExponent: -126 },
@@ -141,7 +156,7 @@ const FORMATS: Readonly<Record<string, { bits: number; minExponent: number }>> =
 
 /** Half a unit in the last place at a magnitude, and a little for the rounding to float32 that came before. */
 function halfUnitOf(dtype: Dtype): (magnitude: number) => number {
-  const { bits, minExponent } = FORMATS[dtype]!;
+  const { bits, minExponent } = FORMATS[dtype as FloatDtype];
   const smallest = 2 ** (minExponent - bits);
   const relative = 2 ** -bits;
   return (magnitude) => Math.max(relative * magnitude, smallest) + 2 ** -24 * magnitude * (bits < 24 ? 1 : 2 ** -10);

@@ -1,6 +1,6 @@
 import type { RunOptions } from '../run-options.ts';
 import { widenInto } from './convert.ts';
-import { compareNames, dtypeBytes, isFloat } from './dtype.ts';
+import { compareNames, dtypeBytes, FLOAT_DTYPES, isFloat } from './dtype.ts';
 import { CheckpointError, quote } from './errors.ts';
 import type { SafetensorsFile } from './file.ts';
 import type { TensorInfo } from './header.ts';
@@ -30,7 +30,7 @@ export interface Checkpoint {
    * holds whole elements. Reads report no progress: the caller knows the whole.
    */
   chunks(name: string, options?: ChunkOptions): AsyncIterable<Uint8Array>;
-  /** A whole tensor widened to float32: F32, F16 and BF16 exactly, F64 rounded to nearest even. */
+  /** A whole tensor widened to float32: F64 rounded to nearest even, the others exactly. */
   readFloat32(name: string, options?: RunOptions): Promise<Float32Array>;
   /** The raw little-endian bytes of a whole tensor. */
   readRaw(name: string, options?: RunOptions): Promise<Uint8Array>;
@@ -96,7 +96,7 @@ class FileCheckpoint implements Checkpoint {
   async readFloat32(name: string, options: RunOptions = {}): Promise<Float32Array> {
     const { info, file, begin } = this.#find(name);
     if (!isFloat(info.dtype)) {
-      const text = `tensor ${quote(name)} is ${info.dtype}; only F32, F16, BF16 and F64 have float32 values.`;
+      const text = `tensor ${quote(name)} is ${info.dtype}; only ${[...FLOAT_DTYPES].join(', ')} have float32 values.`;
       throw new CheckpointError('NOT_FLOAT', text, { tensor: name, dtype: info.dtype });
     }
     const values = new Float32Array(allocate(info.elements * 4, info).buffer);

@@ -1,9 +1,10 @@
-import { type Dtype, dtypeBytes, isFloat } from './dtype.ts';
+import { type Dtype, dtypeBytes, FLOAT_DTYPES, type FloatDtype, isFloat } from './dtype.ts';
 import { CheckpointError } from './errors.ts';
+import { narrowFloat8, widenFloat8 } from './float8.ts';
 
 /**
- * Widens little-endian elements to float32, always into fresh memory. F16 and BF16 are exact, F64 is rounded to
- * nearest even.
+ * Widens little-endian elements to float32, always into fresh memory. F64 is rounded to nearest even, the
+ * others are exact.
  *
  * @throws CheckpointError NOT_FLOAT, WRONG_LENGTH
  */
@@ -37,6 +38,10 @@ export function widenInto(bytes: Uint8Array, dtype: Dtype, out: Float32Array, of
     case 'BF16':
       widenBf16(new Uint16Array(buffer, byteOffset, count), bitsOf(out, offset, count));
       return;
+    case 'F8_E4M3':
+    case 'F8_E5M2':
+      widenFloat8(aligned, dtype, bitsOf(out, offset, count));
+      return;
     default:
       widenF16(new Uint16Array(buffer, byteOffset, count), bitsOf(out, offset, count));
   }
@@ -44,7 +49,9 @@ export function widenInto(bytes: Uint8Array, dtype: Dtype, out: Float32Array, of
 
 /**
  * Rounds float32 values to nearest even in `dtype`, little-endian. Beyond the largest F16 or BF16 value lies infinity;
- * a NaN stays a (quiet) NaN with the same leading payload bits, so bytes do not depend on the machine.
+ * a NaN stays a (quiet) NaN with the same leading payload bits, so bytes do not depend on the machine. The F8 forms
+ * saturate: beyond their largest value (448; 57,344) a finite value becomes that value, an infinity stays one in F8_E5M2
+ * and is NaN in F8_E4M3, which has none. Whoever must not lose a value looks before (`narrowFinite` of src/merge).
  *
  * @throws CheckpointError NOT_FLOAT
  */
@@ -57,6 +64,9 @@ export function narrow(values: Float32Array, dtype: Dtype): Uint8Array {
       return bytesOf(Float64Array.from(values));
     case 'BF16':
       return bytesOf(narrowBf16(bitsOf(values, 0, values.length)));
+    case 'F8_E4M3':
+    case 'F8_E5M2':
+      return narrowFloat8(bitsOf(values, 0, values.length), dtype);
     default:
       return bytesOf(narrowF16(bitsOf(values, 0, values.length)));
   }
@@ -125,11 +135,10 @@ function narrowF16(from: Uint32Array): Uint16Array {
   return to;
 }
 
-function requireFloat(dtype: Dtype): void {
+function requireFloat(dtype: Dtype): asserts dtype is FloatDtype {
   if (isFloat(dtype)) return;
-  throw new CheckpointError('NOT_FLOAT', `${dtype} is not a floating point dtype; only F16, BF16, F32, F64 convert.`, {
-    dtype,
-  });
+  const known = [...FLOAT_DTYPES].join(', ');
+  throw new CheckpointError('NOT_FLOAT', `${dtype} is not a floating point dtype; only ${known} convert.`, { dtype });
 }
 
 function bitsOf(values: Float32Array, offset: number, count: number): Uint32Array {

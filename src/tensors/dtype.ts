@@ -19,7 +19,20 @@ export type Dtype =
   | 'U64';
 
 /** The dtypes whose values can be widened to float32 and merged. */
-export type FloatDtype = 'F16' | 'BF16' | 'F32' | 'F64';
+export type FloatDtype = 'F8_E5M2' | 'F8_E4M3' | 'F16' | 'BF16' | 'F32' | 'F64';
+
+/**
+ * Tensors of these dtypes take part in updates; all others are copied from the base (docs/algorithms.md A). The tensor
+ * table of payloads and of charters is made by it, so another entry is another format (docs/log-format.md).
+ */
+export const FLOAT_DTYPES: ReadonlySet<string> = new Set<FloatDtype>([
+  'F8_E5M2',
+  'F8_E4M3',
+  'F16',
+  'BF16',
+  'F32',
+  'F64',
+]);
 
 /** Bytes per element. The order is that of the format's reference implementation, which sorts files by it. */
 const SIZES: ReadonlyMap<string, number> = new Map<Dtype, number>([
@@ -76,9 +89,9 @@ export function dtypeRank(dtype: Dtype): number {
   return RANKS.get(dtype)!;
 }
 
-/** Whether the tensor takes part in merging: F16, BF16, F32, F64. */
+/** Whether the tensor takes part in merging: one of FLOAT_DTYPES. */
 export function isFloat(dtype: Dtype): dtype is FloatDtype {
-  return dtype === 'F32' || dtype === 'BF16' || dtype === 'F16' || dtype === 'F64';
+  return FLOAT_DTYPES.has(dtype);
 }
 
 /**

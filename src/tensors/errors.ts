@@ -139,7 +139,19 @@ export type CheckpointErrorCode =
   /** A side file whose name is not plain or is taken. */
   | 'INVALID_FILE_NAME'
   /** A side file above MAX_SIDE_FILE_BYTES, or more than MAX_SIDE_FILES of them. */
-  | 'SIDE_FILE_LIMIT';
+  | 'SIDE_FILE_LIMIT'
+  /** Begins with `hf:` and is no name of a repository with or without a revision. */
+  | 'HUB_NAME_INVALID'
+  /** The repository is not in the local Hugging Face cache. */
+  | 'HUB_NOT_CACHED'
+  /** The repository is in the cache without that revision (`fields.revisions` are there). */
+  | 'HUB_REVISION_NOT_CACHED'
+  /** A file in the cache's `refs/` that does not hold a commit. */
+  | 'HUB_REF_DAMAGED'
+  /** A snapshot in the cache lacks files: a download was cut off, or blobs were removed. */
+  | 'HUB_SNAPSHOT_INCOMPLETE'
+  /** A weight file of a snapshot that links to something outside its repository's cache. */
+  | 'HUB_LINK_OUTSIDE';
 
 /** A checkpoint that cannot be opened, read or written. */
 export class CheckpointError extends KinmergeError<CheckpointErrorCode> {}

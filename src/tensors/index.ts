@@ -5,7 +5,8 @@
  * - `header.ts`, `strict-json.ts`, `sniff.ts`, `file.ts`: the strict parser of one file
  * - `shard-index.ts`, `side-files.ts`: what else a directory holds
  * - `layout.ts`, `writer.ts`, `directory-writer.ts`: deterministic, durable output
- * - `dtype.ts`, `convert.ts`, `describe.ts`: dtypes, float32 and back, hash and norm of a tensor
+ * - `hub-name.ts`, `hub-cache.ts`: checkpoints named `hf:org/name`, found in the local Hugging Face cache
+ * - `dtype.ts`, `convert.ts`, `float8.ts`, `describe.ts`: dtypes, float32 and back, hash and norm of a tensor
  * - `errors.ts`, `limits.ts`: every error code, every bound
  */
 export type { Checkpoint, ChunkOptions } from './checkpoint.ts';
@@ -16,7 +17,7 @@ export {
   type CheckpointDirectoryWriter,
   createCheckpointDirectory,
 } from './directory-writer.ts';
-export { compareNames, type Dtype, dtypeBytes, type FloatDtype, isDtype, isFloat } from './dtype.ts';
+export { compareNames, type Dtype, dtypeBytes, FLOAT_DTYPES, type FloatDtype, isDtype, isFloat } from './dtype.ts';
 export {
   CheckpointError,
   type CheckpointErrorCode,
@@ -25,6 +26,8 @@ export {
   type SafetensorsErrorCode,
 } from './errors.ts';
 export { type ParsedHeader, type ParseOptions, parseHeader, type TensorInfo } from './header.ts';
+export { hubCacheDir, locateCheckpoint, pinCheckpointPath } from './hub-cache.ts';
+export { isHubName, resolveCheckpointPath } from './hub-name.ts';
 export type { TensorPlan } from './layout.ts';
 export * from './limits.ts';
 export { INDEX_FILE, type OpenOptions, openCheckpoint, SINGLE_FILE } from './open.ts';

@@ -6,6 +6,8 @@ import { type Checkpoint, makeCheckpoint } from './checkpoint.ts';
 import { asCheckpointError, CheckpointError, type CheckpointErrorCode, quote } from './errors.ts';
 import { openSafetensorsFile, type SafetensorsFile } from './file.ts';
 import type { ParseOptions } from './header.ts';
+import { explainHubFailure, locateCheckpoint } from './hub-cache.ts';
+import { isHubName } from './hub-name.ts';
 import { readShardIndex, type ShardIndex } from './shard-index.ts';
 import { type CheckpointWarning, listSideFiles } from './side-files.ts';
 
@@ -16,12 +18,19 @@ export interface OpenOptions extends RunOptions, Pick<ParseOptions, 'unknownFiel
 
 /**
  * Opens a safetensors file, or a directory in Hugging Face layout: `model.safetensors`, or shards with
- * `model.safetensors.index.json`. Only headers are read; sizes are checked, so a truncated file fails here.
+ * `model.safetensors.index.json`, or such a directory by its name in the local Hugging Face cache, `hf:org/name` or
+ * `hf:org/name@revision`. Only headers are read; sizes are checked, so a truncated file fails here.
  *
  * @throws SafetensorsError (a file is malformed), CheckpointError (the path or the layout is)
  */
 export async function openCheckpoint(path: string, options: OpenOptions = {}): Promise<Checkpoint> {
   options.signal?.throwIfAborted();
+  if (isHubName(path)) {
+    const snapshot = await locateCheckpoint(path);
+    return openDirectory(snapshot, options, []).catch(async (error: unknown) => {
+      throw await explainHubFailure(path, snapshot, error);
+    });
+  }
   const warnings: CheckpointWarning[] = [];
   const info = await stat(path).catch(async (error: unknown) => {
     const old = await findReplaced(path).catch(() => undefined);

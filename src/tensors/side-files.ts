@@ -68,7 +68,7 @@ function isCarried(name: string): boolean {
  * A copied link would publish what it points to. The Hugging Face cache links `snapshots/<revision>/<file>` to
  * `blobs/<hash>` of the same repository; nothing else is followed.
  */
-function staysInside(real: string, root: string): boolean {
+export function staysInside(real: string, root: string): boolean {
   const dir = dirname(real);
   return dir === root || dir === join(root, '..', '..', 'blobs');
 }

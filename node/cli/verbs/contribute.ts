@@ -1,7 +1,7 @@
-import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { KinmergeError } from '../../../src/errors.ts';
 import type { GateResult } from '../../../src/kinship/index.ts';
+import { resolveCheckpointPath } from '../../../src/tensors/index.ts';
 import type { ContributeDocument } from '../../service/documents.ts';
 import type { CommonOptions, Register } from '../context.ts';
 import { EXIT } from '../exit-codes.ts';
@@ -36,7 +36,8 @@ export function contributeVerb(program: Command, register: Register): void {
     .option('--force', 'sign and send it although the own node declines it');
   register<ContributeOptions>(command, async (context, [finetune = ''], options) => {
     const { density, scaleFactor, mode, title, license, note, force, dryRun } = options;
-    const request = { finetune: resolve(finetune), density, scaleFactor, mode, title, license, note, force, dryRun };
+    const path = resolveCheckpointPath(finetune);
+    const request = { finetune: path, density, scaleFactor, mode, title, license, note, force, dryRun };
     try {
       const done = await withService(context, (service) =>
         service.contribute(request, { signal: context.signal, onProgress: context.output.progress }),

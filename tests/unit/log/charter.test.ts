@@ -90,7 +90,7 @@ describe('charter', () => {
         tensor({ name: '\ue000', dtype: 'BF16' }),
         tensor({ name: 'b', dtype: 'I64' }),
         tensor({ name: 'a', dtype: 'F16', linear: true }),
-        tensor({ name: 'B', dtype: 'F8_E4M3' }),
+        tensor({ name: 'B', dtype: 'U8' }),
       ]),
     );
     expect(charterTable(charter)).toEqual([

@@ -92,7 +92,7 @@ describe('verification passes', () => {
     expect(faultsOf(exact)['norm.weight']).toEqual(['bytes']);
   });
 
-  it.each(['BF16', 'F16'] as const)('on an export in %s, and notices a moved weight there', async (dtype) => {
+  it.each(['BF16', 'F16', 'F8_E4M3', 'F8_E5M2'] as const)('in %s, and sees a moved weight', async (dtype) => {
     const path = join(dir, `base-${dtype}.safetensors`);
     const original = await checkpointOf(fixture('vision8/base.safetensors'));
     const writer = await createSafetensors(

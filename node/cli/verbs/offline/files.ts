@@ -1,6 +1,6 @@
 import { open, stat } from 'node:fs/promises';
 import { CONTAINER_MAGIC } from '../../../../src/codec/container-format.ts';
-import { CheckpointError } from '../../../../src/tensors/index.ts';
+import { CheckpointError, isHubName } from '../../../../src/tensors/index.ts';
 
 /** Something open that must be closed. */
 interface Closable {
@@ -44,7 +44,7 @@ export function magicOf(head: Uint8Array): number {
   return head.length < 4 ? 0 : new DataView(head.buffer, head.byteOffset).getUint32(0);
 }
 
-/** Whether a file is what `encode` writes, by its first bytes. */
+/** Whether a file is what `encode` writes, by its first bytes; a name in the Hugging Face cache never is. */
 export async function isUpdateFile(path: string): Promise<boolean> {
-  return magicOf(await readHead(path, 4)) === CONTAINER_MAGIC;
+  return !isHubName(path) && magicOf(await readHead(path, 4)) === CONTAINER_MAGIC;
 }

@@ -1,6 +1,6 @@
 import { lstat, readdir, realpath, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { CheckpointError } from '../../../../src/tensors/index.ts';
+import { CheckpointError, locateCheckpoint } from '../../../../src/tensors/index.ts';
 import { NodeError } from '../../../errors.ts';
 
 export interface OutRequest {
@@ -28,7 +28,11 @@ export async function checkOut(out: string, { kind, force, inputs }: OutRequest)
   const found = await lstat(path).catch(() => undefined);
   if (found === undefined) return path;
   for (const input of inputs) {
-    if ((await realpath(input).catch(() => undefined)) === (await realpath(path).catch(() => undefined))) {
+    if (
+      (await locateCheckpoint(input)
+        .then(realpath)
+        .catch(() => undefined)) === (await realpath(path).catch(() => undefined))
+    ) {
       throw new NodeError('USAGE', `--out ${out} is what the command reads: choose another path`, { path });
     }
   }

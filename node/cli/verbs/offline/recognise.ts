@@ -13,7 +13,13 @@ import {
 } from '../../../../src/codec/index.ts';
 import { charterTable, decodeCharter, manifestOf } from '../../../../src/log/index.ts';
 import type { RunOptions } from '../../../../src/run-options.ts';
-import { type Checkpoint, CheckpointError, isFloat, openCheckpoint } from '../../../../src/tensors/index.ts';
+import {
+  type Checkpoint,
+  CheckpointError,
+  isFloat,
+  locateCheckpoint,
+  openCheckpoint,
+} from '../../../../src/tensors/index.ts';
 import { closingAfter, magicOf, readHead } from './files.ts';
 import { describeDocument, documentKind, readDocument } from './recognise-document.ts';
 
@@ -43,7 +49,7 @@ const HEAD_BYTES = 128;
  * @throws errors of the kind's own parser
  */
 export async function recognise(path: string, sources: TableSources, run: RunOptions): Promise<InspectDocument> {
-  const info = await stat(path).catch((cause: NodeJS.ErrnoException) => {
+  const info = await stat(await locateCheckpoint(path)).catch((cause: NodeJS.ErrnoException) => {
     const missing = cause.code === 'ENOENT';
     const text = missing ? `${path}: nothing there. Check the path.` : `${path}: ${cause.message}`;
     throw new CheckpointError(missing ? 'NOT_FOUND' : 'IO_FAILED', text, { path }, { cause });
