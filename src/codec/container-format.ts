@@ -70,7 +70,8 @@ export function parseContainerHeader(bytes: Uint8Array): { table: TensorTable; e
       { version: value.version },
     );
   }
-  const { encoder, tensors } = fields(value, ['version', 'encoder', 'tensors']);
+  const { version, encoder, tensors } = fields(value, ['version', 'encoder', 'tensors']);
+  if (version !== CONTAINER_VERSION) throw bad('its version is not a number');
   const { mode, density, scaleFactor } = fields(encoder, ['mode', 'density', 'scaleFactor']);
   if (mode !== 'global' && mode !== 'tensor') throw bad('its mode is neither global nor tensor');
   if (typeof density !== 'number' || !(density > 0 && density <= 1)) throw bad('its density is not in (0, 1]');

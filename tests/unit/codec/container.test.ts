@@ -115,6 +115,7 @@ describe('containers', () => {
     ],
     ['version 2', container({ ...header, version: 2 }), 'UNSUPPORTED_CONTAINER_VERSION'],
     ['no version', container(withoutVersion), 'BAD_CONTAINER_HEADER'],
+    ['a version that is no number', container({ ...header, version: '1' }), 'BAD_CONTAINER_HEADER'],
     ['another key', container({ ...header, more: 1 }), 'BAD_CONTAINER_HEADER'],
     ['another key of the encoder', container({ ...header, encoder: { ...encoder, x: 1 } }), 'BAD_CONTAINER_HEADER'],
     ['another mode', container({ ...header, encoder: { ...encoder, mode: 'x' } }), 'BAD_CONTAINER_HEADER'],
