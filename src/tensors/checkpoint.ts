@@ -1,6 +1,6 @@
 import type { RunOptions } from '../run-options.ts';
 import { widenInto } from './convert.ts';
-import { compareNames, dtypeBytes, FLOAT_DTYPES, isFloat } from './dtype.ts';
+import { compareNames, type Dtype, dtypeBytes, FLOAT_DTYPES, isFloat } from './dtype.ts';
 import { CheckpointError, quote } from './errors.ts';
 import type { SafetensorsFile } from './file.ts';
 import type { TensorInfo } from './header.ts';
@@ -10,6 +10,16 @@ import type { CheckpointWarning, SideFile } from './side-files.ts';
 export interface ChunkOptions extends RunOptions {
   /** Bytes per chunk, rounded down to a multiple of 8 (at least 8) so that chunks hold whole elements. */
   readonly chunkBytes?: number;
+}
+
+/** Where the bytes of one tensor lie on disk. */
+export interface TensorPlace {
+  /** The safetensors file, as it was opened. */
+  readonly path: string;
+  /** Bytes from the start of that file. Not aligned: files in the wild start tensors at odd bytes. */
+  readonly offset: number;
+  readonly byteLength: number;
+  readonly dtype: Dtype;
 }
 
 /** A safetensors file or a Hugging Face directory (one file, or shards with an index), open for reading. */
@@ -34,6 +44,13 @@ export interface Checkpoint {
   readFloat32(name: string, options?: RunOptions): Promise<Float32Array>;
   /** The raw little-endian bytes of a whole tensor. */
   readRaw(name: string, options?: RunOptions): Promise<Uint8Array>;
+  /**
+   * Where a tensor lies, for readers with file handles of their own, as in other threads. The range was inside the file
+   * when it was opened; a reader that meets its end finds a file that changed.
+   *
+   * @throws CheckpointError UNKNOWN_TENSOR, CLOSED
+   */
+  place(name: string): TensorPlace;
   /** Closes the files. Idempotent; reads afterwards throw CLOSED. */
   close(): Promise<void>;
 }
@@ -119,6 +136,11 @@ class FileCheckpoint implements Checkpoint {
     const bytes = allocate(info.byteLength, info);
     await file.read(bytes, begin, options);
     return bytes;
+  }
+
+  place(name: string): TensorPlace {
+    const { info, file, begin } = this.#find(name);
+    return { path: file.path, offset: file.dataStart + begin, byteLength: info.byteLength, dtype: info.dtype };
   }
 
   async close(): Promise<void> {

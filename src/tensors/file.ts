@@ -24,6 +24,8 @@ const FOREIGN_FAULTS: ReadonlySet<SafetensorsErrorCode> = new Set<SafetensorsErr
 export interface SafetensorsFile extends ParsedHeader {
   readonly path: string;
   readonly size: number;
+  /** Bytes before the data: length field and header. */
+  readonly dataStart: number;
   /** Fills `target` from byte `position` of the data. */
   read(target: Uint8Array, position: number, options?: RunOptions): Promise<void>;
   close(): Promise<void>;
@@ -41,6 +43,7 @@ export async function openSafetensorsFile(
     return {
       path,
       size,
+      dataStart,
       tensors,
       metadata,
       read: (target, position, readOptions) => readFully(handle, target, dataStart + position, path, readOptions),

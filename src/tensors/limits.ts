@@ -35,3 +35,6 @@ export const DEFAULT_CHUNK_BYTES = 2 ** 20;
 
 /** Elements of one partial sum: sums of squares add blocks of this many first (docs/algorithms.md, section A). */
 export const SUM_BLOCK_ELEMENTS = 65_536;
+
+/** Bytes of an adapter's configuration: a pattern for each of 100,000 expert modules takes about 10 MB. */
+export const MAX_ADAPTER_CONFIG_BYTES = 16 * 2 ** 20;

@@ -123,7 +123,9 @@ function noWeights(dir: string, names: ReadonlySet<string>): CheckpointError {
     return say('INDEX_MISSING', `has shards but no ${INDEX_FILE}. Download the index too.`);
   }
   if (tensors.includes('adapter_model.safetensors') || names.has('adapter_model.bin')) {
-    return say('ADAPTER_ONLY', 'holds an adapter, not a model. Merge it into its base first (`merge_and_unload`).');
+    const text =
+      'holds an adapter, not a whole model. Give it as a fine-tune beside its base, or merge it into its base (`merge_and_unload`).';
+    return say('ADAPTER_ONLY', text);
   }
   if (tensors.length > 0) {
     const some = tensors.slice(0, 3).map(quote).join(', ');

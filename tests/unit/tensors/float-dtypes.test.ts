@@ -68,11 +68,14 @@ test('every float dtype is described, encoded and written back', async () => {
   for (const name of FLOATS) expect((await describeTensor(base, name)).sumSquares).toBe(30);
   const out = join(await tempDir(), 'update');
   const table = tableOf(base);
-  await encodeTaskVector({ base, finetune, table, density: 0.5, scaleFactor: 1, mode: 'tensor', container: true }, out);
+  const settings = { density: 0.5, scaleFactor: 1, mode: 'tensor', scaleUnit: 'deviation' } as const;
+  await encodeTaskVector({ base, finetune, table, ...settings, container: true }, out);
   const update = await openContainer(out);
   for (const index of table.keys()) {
-    const { plus, minus } = (await update.payload.tensor(index))!;
-    expect([plus[0], minus[0]]).toEqual([0b0001, 0b1000]);
+    expect(await update.payload.tensor(index)).toMatchObject({
+      plus: Uint32Array.of(0b0001),
+      minus: Uint32Array.of(0b1000),
+    });
   }
   await Promise.all([update.close(), base.close(), finetune.close()]);
 });

@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
-import { openCheckpoint } from '../../../src/tensors/index.ts';
-import { failure, tempDir, tempFile } from './files.ts';
+import { expect, test, vi } from 'vitest';
+import { INDEX_FILE, openCheckpoint } from '../../../src/tensors/index.ts';
+import { f32File, failure, tempDir, tempFile } from './files.ts';
 
 const LFS = `version https://git-lfs.github.com/spec/v1\noid sha256:${'0'.repeat(64)}\nsize 1820192\n`;
 /** The start of what torch.save writes: a zip whose version field is 0, so that the length field looks plausible. */
@@ -43,13 +43,32 @@ test('an LFS pointer tells how to get the file', async () => {
   expect((await failure(() => openCheckpoint(path))).message).toContain('git lfs pull');
 });
 
-test('an index that is a web page or an LFS pointer is named', async () => {
-  for (const [kind, bytes] of foreign.filter(([name]) => name === 'html' || name === 'lfs-pointer')) {
-    const dir = await tempDir();
-    await writeFile(join(dir, 'model.safetensors.index.json'), bytes);
-    const error = await failure(() => openCheckpoint(dir));
-    expect([error.code, error.fields.kind]).toEqual(['INDEX_INVALID', kind]);
-  }
+test.each(foreign)('a %s in place of a shard is named', async (kind, bytes) => {
+  const dir = await tempDir();
+  const [first, second] = ['model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors'] as const;
+  await writeFile(join(dir, first), f32File('a', [1]));
+  await writeFile(join(dir, second), bytes);
+  await writeFile(join(dir, INDEX_FILE), JSON.stringify({ weight_map: { a: first, b: second } }));
+  const error = await failure(() => openCheckpoint(dir));
+  expect([error.code, error.fields.kind, error.fields.source]).toEqual(['NOT_SAFETENSORS', kind, join(dir, second)]);
+});
+
+test.each(foreign.filter(([kind]) => kind !== 'json'))('an index that is a %s is named', async (kind, bytes) => {
+  const dir = await tempDir();
+  await writeFile(join(dir, INDEX_FILE), bytes);
+  const error = await failure(() => openCheckpoint(dir));
+  expect([error.code, error.fields.kind]).toEqual(['INDEX_INVALID', kind]);
+});
+
+test.each(foreign)('a %s behind a name in the Hugging Face cache is named', async (kind, bytes) => {
+  const cache = await tempDir();
+  const commit = 'a'.repeat(40);
+  const snapshot = join(cache, 'models--org--name', 'snapshots', commit);
+  await mkdir(snapshot, { recursive: true });
+  await writeFile(join(snapshot, 'model.safetensors'), bytes);
+  vi.stubEnv('HF_HUB_CACHE', cache);
+  const error = await failure(() => openCheckpoint(`hf:org/name@${commit}`)).finally(() => vi.unstubAllEnvs());
+  expect([error.code, error.fields.kind]).toEqual(['NOT_SAFETENSORS', kind]);
 });
 
 test('nothing at the path', async () => {
@@ -89,5 +108,5 @@ test.each([
   for (const name of files) await writeFile(join(dir, name), 'x');
   const error = await failure(() => openCheckpoint(dir));
   expect(error.code).toBe(code);
-  expect(error.message).toMatch(/(Give|Convert|Download|Merge|Remove) /);
+  expect(error.message).toMatch(/(Give|Convert|Download|Remove) /);
 });

@@ -17,6 +17,9 @@ const one = (fields: string) => fileBytes(`{"a":{${fields}}}`, 8);
 const shaped = (shape: string, offsets = '[0,8]') => one(`"dtype":"F32","shape":${shape},"data_offsets":${offsets}`);
 const head = (text: string, data = 8) => fileBytes(text, data);
 
+const many = (dtype: string, begin: number, end: number) =>
+  Array.from({ length: 1000 }, (_, i) => entry(`t${i}`, dtype, [2], begin, end)).join();
+
 const cases: readonly (readonly [what: string, code: SafetensorsErrorCode, bytes: Uint8Array])[] = [
   ['an empty file', 'FILE_TOO_SMALL', new Uint8Array(0)],
   ['7 bytes', 'FILE_TOO_SMALL', new Uint8Array(7)],
@@ -53,11 +56,14 @@ const cases: readonly (readonly [what: string, code: SafetensorsErrorCode, bytes
   ['data without tensors', 'TRAILING_BYTES', fileBytes('{}', 1)],
   ['2 bytes short', 'FILE_TRUNCATED', fileBytes(`{${A}}`, 6)],
   ['two tensors on one range', 'OFFSET_OVERLAP', head(`{${A},${entry('b', 'F32', [2], 0, 8)}}`)],
+  ['many tensors on one range', 'OFFSET_OVERLAP', head(`{${many('F32', 0, 8)}}`)],
   ['a partial overlap', 'OFFSET_OVERLAP', head(`{${A},${entry('b', 'F32', [2], 4, 12)}}`, 12)],
   ['a hole at the start', 'OFFSET_HOLE', head(`{${entry('a', 'F32', [2], 4, 12)}}`, 12)],
   ['a hole between', 'OFFSET_HOLE', head(`{${A},${entry('b', 'F32', [1], 12, 16)}}`, 16)],
   ['end before begin', 'OFFSET_REVERSED', shaped('[2]', '[8,0]')],
   ['a shape that does not fit the range', 'SIZE_MISMATCH', shaped('[3]')],
+  ['8-bit floats that do not fit the range', 'SIZE_MISMATCH', head(`{${entry('a', 'F8_E4M3', [7], 0, 8)}}`)],
+  ['a scalar that does not fit the range', 'SIZE_MISMATCH', head(`{${entry('a', 'F8_E5M2', [], 0, 8)}}`)],
   ['a dtype that does not fit the range', 'SIZE_MISMATCH', head(`{${entry('a', 'F16', [2], 0, 8)}}`)],
   ['a product of dimensions above 2^53', 'SIZE_OVERFLOW', shaped('[4294967296,4294967296]')],
   ['a product that comes back to zero', 'SIZE_OVERFLOW', shaped('[4294967296,4294967296,0]')],
@@ -67,6 +73,10 @@ const cases: readonly (readonly [what: string, code: SafetensorsErrorCode, bytes
   ['a dimension 2.0', 'NUMBER_FORM', shaped('[2.0]')],
   ['a dimension 2e0', 'NUMBER_FORM', shaped('[2e0]')],
   ['a negative offset', 'NUMBER_FORM', shaped('[2]', '[-8,0]')],
+  ['an offset 8.0', 'NUMBER_FORM', shaped('[2]', '[0,8.0]')],
+  ['an offset 1e0', 'NUMBER_FORM', shaped('[2]', '[1e0,8]')],
+  ['an offset in quotes', 'FIELD_TYPE', shaped('[2]', '["0",8]')],
+  ['an offset null', 'FIELD_TYPE', shaped('[2]', '[null,8]')],
   ['a dimension in quotes', 'FIELD_TYPE', shaped('["2"]')],
   ['a dimension null', 'FIELD_TYPE', shaped('[null]')],
   ['a shape that is a number', 'FIELD_TYPE', shaped('2')],
@@ -74,6 +84,7 @@ const cases: readonly (readonly [what: string, code: SafetensorsErrorCode, bytes
   ['a dtype that is a number', 'FIELD_TYPE', one('"dtype":4,"shape":[2],"data_offsets":[0,8]')],
   ['a dimension 2^64', 'NUMBER_TOO_LARGE', shaped('[18446744073709551616]')],
   ['an offset 2^53', 'NUMBER_TOO_LARGE', shaped('[2]', '[0,9007199254740992]')],
+  ['a dimension 2^53', 'NUMBER_TOO_LARGE', shaped('[9007199254740992]')],
   ['a number of 500 digits', 'NUMBER_TOO_LARGE', shaped(`[${'1'.repeat(500)}]`)],
   ['one offset', 'OFFSET_COUNT', shaped('[2]', '[0]')],
   ['no offset', 'OFFSET_COUNT', shaped('[2]', '[]')],
@@ -85,13 +96,22 @@ const cases: readonly (readonly [what: string, code: SafetensorsErrorCode, bytes
   ['dtype F128', 'UNKNOWN_DTYPE', head(`{${entry('a', 'F128', [2], 0, 8)}}`)],
   ['dtype f32 in lower case', 'UNKNOWN_DTYPE', head(`{${entry('a', 'f32', [2], 0, 8)}}`)],
   ['dtype F4 with an odd count', 'UNSUPPORTED_DTYPE', head(`{${entry('a', 'F4', [15], 0, 8)}}`)],
+  ['dtype F6_E2M3', 'UNSUPPORTED_DTYPE', head(`{${entry('a', 'F6_E2M3', [8], 0, 6)}}`, 6)],
+  ['dtype F6_E3M2', 'UNSUPPORTED_DTYPE', head(`{${entry('a', 'F6_E3M2', [8], 0, 6)}}`, 6)],
+  ['dtype F8_E8M0', 'UNSUPPORTED_DTYPE', head(`{${entry('a', 'F8_E8M0', [8], 0, 8)}}`)],
+  ['dtype F8_E4M3FNUZ', 'UNSUPPORTED_DTYPE', head(`{${entry('a', 'F8_E4M3FNUZ', [8], 0, 8)}}`)],
+  ['dtype F8_E5M2FNUZ', 'UNSUPPORTED_DTYPE', head(`{${entry('a', 'F8_E5M2FNUZ', [8], 0, 8)}}`)],
   ['dtype C64', 'UNSUPPORTED_DTYPE', head(`{${entry('a', 'C64', [1], 0, 8)}}`)],
   ['metadata that is a number', 'METADATA_INVALID', head(`{"__metadata__":1,${A}}`)],
   ['metadata that is a string', 'METADATA_INVALID', head(`{"__metadata__":"x",${A}}`)],
   ['metadata with a number', 'METADATA_INVALID', head(`{"__metadata__":{"x":1},${A}}`)],
+  ['metadata with null', 'METADATA_INVALID', head(`{"__metadata__":{"x":null},${A}}`)],
+  ['metadata that is a list', 'METADATA_INVALID', head(`{"__metadata__":[],${A}}`)],
   ['nested metadata', 'METADATA_INVALID', head(`{"__metadata__":{"x":{}},${A}}`)],
   ['two times dtype', 'DUPLICATE_FIELD', one('"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]')],
   ['dtype again with an escape', 'DUPLICATE_FIELD', one('"dtype":"F32","d\\u0074ype":"F32"')],
+  ['two times shape', 'DUPLICATE_FIELD', one('"dtype":"F32","shape":[2],"shape":[2],"data_offsets":[0,8]')],
+  ['two times data_offsets', 'DUPLICATE_FIELD', one('"dtype":"F32","data_offsets":[0,8],"data_offsets":[0,8]')],
   ['two times __metadata__', 'DUPLICATE_METADATA', head(`{"__metadata__":{},${A},"__metadata__":{}}`)],
   ['two times a key in metadata', 'DUPLICATE_METADATA_KEY', head(`{"__metadata__":{"k":"1","k":"2"},${A}}`)],
   ['a name twice, two ranges', 'DUPLICATE_TENSOR', head(`{${A},${entry('a', 'F32', [2], 8, 16)}}`, 16)],
@@ -151,6 +171,11 @@ describe('unknown fields', () => {
     await checkpoint.close();
   });
 
+  test('may not occur twice all the same', async () => {
+    const path = await tempFile(one('"x":1,"dtype":"F32","shape":[2],"x":1,"data_offsets":[0,8]'));
+    expect((await failure(() => openCheckpoint(path, { unknownFields: 'ignore' }))).code).toBe('DUPLICATE_FIELD');
+  });
+
   test('may not nest without bound', async () => {
     const nested = (depth: number) => withField('['.repeat(depth) + ']'.repeat(depth));
     const fits = await openCheckpoint(await tempFile(nested(MAX_JSON_DEPTH + 1)), { unknownFields: 'ignore' });
@@ -177,6 +202,12 @@ describe('an unusual but sound file is accepted', () => {
     ],
     ['a tensor of size zero', head(`{${entry('z', 'F32', [0], 8, 8)},${A}}`), ['a', 'z']],
     ['a zero dimension before a huge one', head(`{${entry('z', 'F32', [0, 2 ** 53 - 1], 0, 0)}}`, 0), ['z']],
+    ['a header of a length that is no multiple of 8', head(`{${A}} `), ['a']],
+    [
+      '8-bit floats of both kinds',
+      head(`{${entry('a', 'F8_E4M3', [3], 0, 3)},${entry('b', 'F8_E5M2', [5], 3, 8)}}`),
+      ['a', 'b'],
+    ],
     ['a scalar', head(`{${entry('s', 'F64', [], 0, 8)}}`), ['s']],
     ['metadata null', head(`{"__metadata__":null,${A}}`), ['a']],
     ['empty metadata', head(`{"__metadata__":{},${A}}`), ['a']],

@@ -1,8 +1,8 @@
-import { readFile, truncate } from 'node:fs/promises';
+import { readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { DEFAULT_CHUNK_BYTES, MAX_TENSOR_BYTES, narrow, openCheckpoint } from '../../../src/tensors/index.ts';
-import { entry, f32File, failure, fileBytes, tempFile } from './files.ts';
+import { entry, f32File, failure, fileBytes, tempDir, tempFile } from './files.ts';
 
 const VISION8 = join(import.meta.dirname, '../../fixtures/vision8');
 
@@ -100,6 +100,27 @@ describe('reading', () => {
       expect((await failure(() => collect(checkpoint.chunks(name)))).code).toBe('UNKNOWN_TENSOR');
     }
     await checkpoint.close();
+  });
+
+  test('of a place by other means gives the same bytes, in a lone file and in shards', async () => {
+    const dir = await tempDir();
+    const [first, second] = ['model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors'] as const;
+    const header = `{${entry('pad', 'U8', [1], 0, 1)},${entry('a', 'F16', [3], 1, 7)}}`;
+    await writeFile(join(dir, first), fileBytes(header, Uint8Array.of(9, 1, 2, 3, 4, 5, 6)));
+    await writeFile(join(dir, second), f32File('b', [7, 8]));
+    const weights: Record<string, string> = { pad: first, a: first, b: second };
+    await writeFile(join(dir, 'model.safetensors.index.json'), JSON.stringify({ weight_map: weights }));
+    const checkpoint = await openCheckpoint(dir);
+    for (const [name, { dtype, byteLength }] of checkpoint.tensors) {
+      const place = checkpoint.place(name);
+      expect([place.path, place.dtype, place.byteLength]).toEqual([join(dir, weights[name]!), dtype, byteLength]);
+      const bytes = await readFile(place.path);
+      const part = bytes.subarray(place.offset, place.offset + place.byteLength);
+      expect(Buffer.compare(part, await checkpoint.readRaw(name))).toBe(0);
+    }
+    expect((await failure(() => checkpoint.place('toString'))).code).toBe('UNKNOWN_TENSOR');
+    await checkpoint.close();
+    expect((await failure(() => checkpoint.place('a'))).code).toBe('CLOSED');
   });
 
   test('after close', async () => {
