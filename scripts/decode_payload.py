@@ -31,6 +31,9 @@ MAX_DIMENSIONS = 8
 MIN_WIDTH, MAX_WIDTH = 16, 262_144
 FLAT_ROW = 65_536
 MAX_ROWS_COUNTED = 65_536
+MAX_RANK = 1024
+MAX_SIDE = 2**22
+LARGEST_SCALE = (2 - 2.0**-23) * 2.0**127
 MAX_LEVEL = 32
 STATE_LOW, STATE_HIGH = 2**23, 2**31
 SLOTS = 2**15
@@ -223,10 +226,12 @@ def read_container(data):
     if set(header) != {"version", "encoder", "tensors"}:
         raise FormatError(code, "the header's keys are not version, encoder and tensors")
     encoder = header["encoder"]
-    if not isinstance(encoder, dict) or set(encoder) != {"mode", "density", "scaleFactor"}:
-        raise FormatError(code, "the encoder's keys are not mode, density and scaleFactor")
+    if not isinstance(encoder, dict) or set(encoder) != {"mode", "density", "scaleUnit", "scaleFactor"}:
+        raise FormatError(code, "the encoder's keys are not mode, density, scaleUnit and scaleFactor")
     if encoder["mode"] not in ("global", "tensor"):
         raise FormatError(code, "the encoder's mode is neither global nor tensor")
+    if encoder["scaleUnit"] not in ("deviation", "magnitude"):
+        raise FormatError(code, "the encoder's scaleUnit is neither deviation nor magnitude")
     for key, most in (("density", 1), ("scaleFactor", math.inf)):
         value = encoder[key]
         if type(value) not in (int, float) or not 0 < value <= most:
@@ -278,8 +283,65 @@ class Reader:
         return value
 
 
+class Code:
+    """The entries of a tensor, or of one factor of it, still coded."""
+
+    __slots__ = ("where", "elements", "nnz", "coding", "m", "width", "rows", "columns", "length", "code")
+
+    def __init__(self, where, elements):
+        self.where = where
+        self.elements = elements
+
+    def read_nnz(self, reader):
+        self.check_nnz(reader.varint(f"nnz {self.where}"))
+
+    def check_nnz(self, nnz):
+        if not 1 <= nnz <= self.elements:
+            raise FormatError("BAD_COUNT", f"nnz {self.where} is {nnz}, of {self.elements} elements")
+        self.nnz = nnz
+
+    def read_coding(self, reader, coding):
+        """The fields after the byte of the coding."""
+        where, elements = self.where, self.elements
+        self.coding = coding
+        if coding == 0:
+            self.m = reader.varint(f"M {where}")
+            if not 1 <= self.m <= elements:
+                raise FormatError("BAD_GOLOMB_PARAMETER", f"M {where} is {self.m}, not 1 to {elements}")
+        elif coding == 1:
+            self.width = reader.varint(f"the width {where}")
+            self.rows = self.columns = 0
+            if self.width > 0:
+                if not MIN_WIDTH <= self.width <= MAX_WIDTH or elements % self.width != 0:
+                    raise FormatError("BAD_MODEL", f"the width {where} is {self.width}, for {elements} elements")
+                priors = reader.take(1, f"the priors {where}")[0]
+                if priors == 0:
+                    raise FormatError("BAD_MODEL", f"the priors {where} are both 0")
+                self.rows, self.columns = priors >> 4, priors & 15
+        else:
+            raise FormatError("UNSUPPORTED_CODING", f"the coding {where} is {coding}")
+
+    def read_length(self, reader):
+        where, elements = self.where, self.elements
+        self.length = reader.varint(f"the length {where}")
+        least = 1 if self.coding == 0 else 4
+        if not least <= self.length <= -(-elements // 4):
+            raise FormatError("BAD_SECTION_LENGTH", f"the code {where} has {self.length} bytes, for {elements} elements")
+        if self.coding == 0:
+            fits = self.nnz * (1 + self.m.bit_length()) <= 8 * self.length
+        else:
+            fits = self.nnz <= 8 * self.length - 24
+        if not fits:
+            raise FormatError("BAD_COUNT", f"{self.nnz} entries {where} cannot fit in {self.length} bytes")
+
+    def read_code(self, reader):
+        self.code = reader.take(self.length, f"the code {self.where}")
+
+
 class Section:
-    __slots__ = ("index", "name", "elements", "nnz", "coding", "m", "width", "rows", "columns", "scale", "code")
+    """A tensor of the payload: `codes` is its one code, or those of its left and right factor."""
+
+    __slots__ = ("index", "name", "elements", "scale", "codes", "rows", "columns", "rank")
 
 
 def read_section(reader, table, last, scale):
@@ -290,43 +352,48 @@ def read_section(reader, table, last, scale):
     if index <= last:
         raise FormatError("INDEX_ORDER", f"index {index} after {last}")
     section.name, _, section.elements = table[index]
-    elements = section.elements
     where = f"of tensor {index}"
-
-    nnz = section.nnz = reader.varint(f"nnz {where}")
-    if not 1 <= nnz <= elements:
-        raise FormatError("BAD_COUNT", f"nnz {where} is {nnz}, the tensor has {elements} elements")
-    section.coding = reader.take(1, f"the coding {where}")[0]
-    if section.coding == 0:
-        section.m = reader.varint(f"M {where}")
-        if not 1 <= section.m <= elements:
-            raise FormatError("BAD_GOLOMB_PARAMETER", f"M {where} is {section.m}, not 1 to {elements}")
-    elif section.coding == 1:
-        section.width = reader.varint(f"the width {where}")
-        section.rows = section.columns = 0
-        if section.width > 0:
-            if not MIN_WIDTH <= section.width <= MAX_WIDTH or elements % section.width != 0:
-                raise FormatError("BAD_MODEL", f"the width {where} is {section.width}, for {elements} elements")
-            priors = reader.take(1, f"the priors {where}")[0]
-            if priors == 0:
-                raise FormatError("BAD_MODEL", f"the priors {where} are both 0")
-            section.rows, section.columns = priors >> 4, priors & 15
-    else:
-        raise FormatError("UNSUPPORTED_CODING", f"the coding {where} is {section.coding}")
+    code = Code(where, section.elements)
+    code.read_nnz(reader)
+    coding = reader.take(1, f"the coding {where}")[0]
+    if coding == 2:
+        read_factors(section, reader, code.nnz, scale)
+        return section
+    section.rank = None
+    section.codes = [code]
+    code.read_coding(reader, coding)
     section.scale = scale if scale is not None else reader.scale(f"the scale {where}")
-
-    length = reader.varint(f"the length {where}")
-    least = 1 if section.coding == 0 else 4
-    if not least <= length <= -(-elements // 4):
-        raise FormatError("BAD_SECTION_LENGTH", f"the code {where} has {length} bytes, for {elements} elements")
-    if section.coding == 0:
-        fits = nnz * (1 + section.m.bit_length()) <= 8 * length
-    else:
-        fits = nnz <= 8 * length - 24
-    if not fits:
-        raise FormatError("BAD_COUNT", f"{nnz} entries {where} cannot fit in {length} bytes")
-    section.code = reader.take(length, f"the code {where}")
+    code.read_length(reader)
+    code.read_code(reader)
     return section
+
+
+def read_factors(section, reader, nnz, scale):
+    """The rest of a section of coding 2; `nnz` is that of the left factor."""
+    where = f"of tensor {section.index}"
+    elements = section.elements
+    rows = section.rows = reader.varint(f"the rows {where}")
+    if rows < 1 or elements % rows != 0:
+        raise FormatError("BAD_FACTORS", f"{rows} rows {where}, which has {elements} elements")
+    columns = section.columns = elements // rows
+    rank = section.rank = reader.varint(f"the rank {where}")
+    if max(rows, columns) > MAX_SIDE or not 1 <= rank <= MAX_RANK or rank * (rows + columns) > elements:
+        raise FormatError("BAD_FACTORS", f"rank {rank} {where}, which has {rows} rows and {columns} columns")
+    left = Code(f"of the left factor {where}", rows * rank)
+    right = Code(f"of the right factor {where}", rank * columns)
+    left.check_nnz(nnz)
+    section.scale = scale if scale is not None else reader.scale(f"the scale {where}")
+    mantissa = struct.unpack("<I", struct.pack("<f", section.scale))[0]
+    if mantissa % (1 << rank.bit_length()) != 0 or rank * section.scale > LARGEST_SCALE:
+        raise FormatError("BAD_SCALE", f"the scale {where} is {section.scale!r}, which is not exact at rank {rank}")
+    left.read_coding(reader, reader.take(1, f"the coding {left.where}")[0])
+    left.read_length(reader)
+    right.read_nnz(reader)
+    right.read_coding(reader, reader.take(1, f"the coding {right.where}")[0])
+    right.read_length(reader)
+    section.codes = [left, right]
+    for code in section.codes:
+        code.read_code(reader)
 
 
 def read_sections(data, table):
@@ -363,14 +430,14 @@ def read_sections(data, table):
 # ------------------------------------------------------------------------------------- coding 0: Golomb
 
 
-def decode_golomb(section):
+def decode_golomb(source):
     """The entries in ascending position, each as 2 * position + (1 for minus)."""
-    code, m, elements = section.code, section.m, section.elements
+    code, m, elements = source.code, source.m, source.elements
     width = (m - 1).bit_length()
     short = (1 << width) - m
     total = 8 * len(code)
     at = 0
-    where = f"of tensor {section.index}"
+    where = source.where
 
     def bits(count):
         nonlocal at
@@ -387,20 +454,19 @@ def decode_golomb(section):
 
     entries = array("Q")
     position = -1
-    for _ in range(section.nnz):
+    for _ in range(source.nnz):
         position += 1
         while bits(1) == 0:
             position += m
-        if position >= elements:
-            raise FormatError("POSITION_RANGE", f"an entry {where} lies at or past its end")
         if m > 1:
             rest = bits(width - 1)
             if rest >= short:
                 rest = 2 * rest + bits(1) - short
             position += rest
+        sign = bits(1)
         if position >= elements:
             raise FormatError("POSITION_RANGE", f"an entry {where} lies at or past its end")
-        entries.append(2 * position + bits(1))
+        entries.append(2 * position + sign)
     if (at + 7) >> 3 != len(code):
         raise FormatError("BAD_SECTION_LENGTH", f"the entries {where} take {(at + 7) >> 3} of {len(code)} bytes")
     if bits(total - at) != 0:
@@ -466,14 +532,14 @@ class Levels:
 
 
 class RansDecoder:
-    def __init__(self, section, levels):
-        self.code = section.code
+    def __init__(self, source, levels):
+        self.code = source.code
         self.at = 4
         self.state = int.from_bytes(self.code[:4], "big")
         self.entries = array("Q")
-        self.nnz = section.nnz
+        self.nnz = source.nnz
         self.levels = levels
-        self.where = f"of tensor {section.index}"
+        self.where = source.where
         if not STATE_LOW <= self.state < STATE_HIGH:
             raise FormatError("BAD_CODER_STATE", f"the first state {self.where} is {self.state}")
 
@@ -541,21 +607,21 @@ def cut_segments(levels, limited):
     return segments
 
 
-def decode_adaptive(section):
-    levels = Levels(section.nnz, section.elements)
-    decoder = RansDecoder(section, levels)
-    if section.width == 0:
-        for origin in range(0, section.elements, FLAT_ROW):
-            decoder.segment(origin, range(min(FLAT_ROW, section.elements - origin)), 0)
+def decode_adaptive(source):
+    levels = Levels(source.nnz, source.elements)
+    decoder = RansDecoder(source, levels)
+    if source.width == 0:
+        for origin in range(0, source.elements, FLAT_ROW):
+            decoder.segment(origin, range(min(FLAT_ROW, source.elements - origin)), 0)
         return decoder.finish()
 
-    row_prior, column_prior = 1 << section.rows, 1 << section.columns
-    counts = [0] * section.width
+    row_prior, column_prior = 1 << source.rows, 1 << source.columns
+    counts = [0] * source.width
     counted = 0
     refresh = 1
-    segments = cut_segments([0] * section.width, section.rows > 0)
-    for row in range(section.elements // section.width):
-        if section.columns > 0 and row == refresh:
+    segments = cut_segments([0] * source.width, source.rows > 0)
+    for row in range(source.elements // source.width):
+        if source.columns > 0 and row == refresh:
             refresh = row + max(1, row // 8)
             while counted > MAX_ROWS_COUNTED:
                 counted >>= 1
@@ -564,15 +630,15 @@ def decode_adaptive(section):
             for k in counts:
                 if k not in known:
                     known[k] = levels.level(k, counted, counted * levels.base, column_prior)
-            segments = cut_segments([known[k] for k in counts], section.rows > 0)
+            segments = cut_segments([known[k] for k in counts], source.rows > 0)
         row_level = 0
         row_entries = row_elements = row_expected = 0
         for level, columns in segments:
             both = min(max(level + row_level, -MAX_LEVEL), MAX_LEVEL)
-            found = decoder.segment(row * section.width, columns, both)
+            found = decoder.segment(row * source.width, columns, both)
             for column in found:
                 counts[column] += 1
-            if section.rows > 0:
+            if source.rows > 0:
                 row_entries += len(found)
                 row_elements += len(columns)
                 row_expected += len(columns) * levels.density(level)
@@ -598,23 +664,76 @@ def spread(entries, elements, zero, plus, minus):
         yield piece
 
 
+def entries_by_row(entries, rows, columns):
+    """[[(column, sign)]] of a row-major matrix of signs."""
+    lists = [[] for _ in range(rows)]
+    for entry in entries:
+        row, column = divmod(entry >> 1, columns)
+        lists[row].append((column, 1 - 2 * (entry & 1)))
+    return lists
+
+
+def product_rows(section, decoded):
+    """The rows of K = left * right, each as an array of integers."""
+    left, right = decoded
+    right_rows = entries_by_row(right, section.rank, section.columns)
+    for terms in entries_by_row(left, section.rows, section.rank):
+        row = array("h", bytes(2 * section.columns))
+        for k, sign in terms:
+            for column, other in right_rows[k]:
+                row[column] += sign * other
+        yield row
+
+
+def little_endian(values):
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values.tobytes()
+
+
+def summarize_ternary(section, entries):
+    minus = sum(entry & 1 for entry in entries)
+    digest = hashlib.sha256()
+    for piece in spread(entries, section.elements, b"\x00", b"\x01", b"\xff"):
+        digest.update(piece)
+    return {"plus": len(entries) - minus, "minus": minus, "scale": section.scale, "sha256": digest.hexdigest()}
+
+
+def summarize_low_rank(section, decoded):
+    """The digest is that of K as row-major 16-bit integers, the lower byte first."""
+    total = squares = peak = 0
+    digest = hashlib.sha256()
+    for row in product_rows(section, decoded):
+        total += sum(row)
+        squares += sum(k * k for k in row)
+        peak = max(peak, max(row), -min(row))
+        digest.update(little_endian(row))
+    return {
+        "rows": section.rows,
+        "columns": section.columns,
+        "rank": section.rank,
+        "sum": total,
+        "squares": squares,
+        "peak": peak,
+        "scale": section.scale,
+        "sha256": digest.hexdigest(),
+    }
+
+
 def summarize(table, encoder, decoded):
     tensors = []
-    for section, entries in decoded:
-        minus = sum(entry & 1 for entry in entries)
-        digest = hashlib.sha256()
-        for piece in spread(entries, section.elements, b"\x00", b"\x01", b"\xff"):
-            digest.update(piece)
+    for section, parts in decoded:
         tensors.append(
             {
                 "index": section.index,
                 "name": section.name,
                 "elements": section.elements,
-                "nnz": len(entries),
-                "plus": len(entries) - minus,
-                "minus": minus,
-                "scale": section.scale,
-                "sha256": digest.hexdigest(),
+                "nnz": sum(len(entries) for entries in parts),
+                **(
+                    summarize_ternary(section, parts[0])
+                    if section.rank is None
+                    else summarize_low_rank(section, parts)
+                ),
             }
         )
     return {
@@ -633,10 +752,18 @@ def print_summary(summary):
     print(f"{nnz} of {elements} entries{share} in {present} of {summary['tableTensors']} tensors")
     for tensor in summary["tensors"]:
         name = json.dumps(tensor["name"])  # a name may hold control characters
-        print(
-            f"{tensor['index']} {name} nnz {tensor['nnz']} plus {tensor['plus']} minus {tensor['minus']}"
-            f" scale {tensor['scale']!r} sha256 {tensor['sha256']}"
-        )
+        facts = " ".join(f"{key} {value!r}" for key, value in tensor.items() if key not in ("index", "name", "sha256"))
+        print(f"{tensor['index']} {name} {facts} sha256 {tensor['sha256']}")
+
+
+def float_pieces(section, parts, elements):
+    """The row-major tensor as float32 in pieces; `section` is None for a tensor of zeros."""
+    if section is not None and section.rank is not None:
+        for row in product_rows(section, parts):
+            yield little_endian(array("f", (section.scale * k for k in row)))
+        return
+    scale = section.scale if section is not None else 0.0
+    yield from spread(parts[0], elements, bytes(4), struct.pack("<f", scale), struct.pack("<f", -scale))
 
 
 def write_safetensors(path, table, decoded):
@@ -650,16 +777,14 @@ def write_safetensors(path, table, decoded):
         offset += 4 * elements
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     text += b" " * (-len(text) % 8)
-    present = {section.index: (section, entries) for section, entries in decoded}
+    present = {section.index: (section, parts) for section, parts in decoded}
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
         with open(temporary, "xb") as file:
             file.write(struct.pack("<Q", len(text)) + text)
             for index, (_, _, elements) in enumerate(table):
-                section, entries = present.get(index, (None, ()))
-                scale = section.scale if section is not None else 0.0
-                plus, minus = struct.pack("<f", scale), struct.pack("<f", -scale)
-                for piece in spread(entries, elements, bytes(4), plus, minus):
+                section, parts = present.get(index, (None, [()]))
+                for piece in float_pieces(section, parts, elements):
                     file.write(piece)
             file.flush()
             os.fsync(file.fileno())
@@ -671,9 +796,12 @@ def write_safetensors(path, table, decoded):
 
 
 def decode(data, table):
-    """[(section, entries)] of a payload: all headers are checked before any code is decoded."""
-    sections = read_sections(data, table)
-    return [(s, decode_golomb(s) if s.coding == 0 else decode_adaptive(s)) for s in sections]
+    """[(section, [entries of each of its codes])] of a payload: all headers are checked before any code is decoded."""
+    return [(section, [decode_code(code) for code in section.codes]) for section in read_sections(data, table)]
+
+
+def decode_code(code):
+    return decode_golomb(code) if code.coding == 0 else decode_adaptive(code)
 
 
 def main():

@@ -2,6 +2,7 @@
  * kinmerge as a library: everything that works on files and bytes alone, without a network and without a daemon.
  *
  * - `tensors`: safetensors files and Hugging Face directories
+ * - `choose`: density and scale of an update, by default or by evidence; `encodeFinetune` from paths to a payload
  * - `codec`: task vectors to compressed updates and back; `encode` is short for `encodeTaskVector`
  * - `kinship`: how related updates are, and which of them a community accepts
  * - `merge`: merged checkpoints, made and verified; `merge` is short for `runMerge`
@@ -9,6 +10,7 @@
  * - `log`: charter, record, recipe and the other documents of a community
  */
 
+export * from './choose/index.ts';
 export * from './codec/index.ts';
 export { encodeTaskVector as encode } from './codec/index.ts';
 export * from './compute/index.ts';

@@ -23,9 +23,32 @@ export const apiFileSchema = z.strictObject({ port: z.number().int(), token: z.s
 
 const contributeSchema = z.strictObject({
   finetune: z.string(),
-  density: z.number().optional(),
-  scaleFactor: z.number().optional(),
-  mode: z.enum(['global', 'tensor']).optional(),
+  choice: z
+    .strictObject({
+      density: z.union([z.number(), z.literal('auto')]).optional(),
+      mode: z.enum(['global', 'tensor']).optional(),
+      scaleUnit: z.enum(['deviation', 'magnitude']).optional(),
+      scaleFactor: z.number().optional(),
+    })
+    .optional(),
+  evaluation: z
+    .strictObject({
+      graph: z.string(),
+      tests: z.array(z.strictObject({ task: z.string(), path: z.string() })),
+      heads: z.string().optional(),
+      dataInput: z.string().optional(),
+      labels: z.string().optional(),
+      output: z.string().optional(),
+      batch: z.number().optional(),
+    })
+    .optional(),
+  align: z
+    .strictObject({
+      missing: z.enum(['error', 'unchanged']).optional(),
+      extra: z.enum(['error', 'ignore']).optional(),
+      reshaped: z.enum(['error', 'unchanged']).optional(),
+    })
+    .optional(),
   title: z.string().optional(),
   license: z.string().optional(),
   note: z.string().optional(),

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import type { CID } from 'multiformats/cid';
+import { DEFAULT_DENSITY, defaultSettings, type EncoderChoice, settingsOf } from '../../src/choose/index.ts';
 import { writeFileDurably } from '../../src/durable.ts';
 import type { AdmissionPolicy } from '../../src/kinship/index.ts';
 import { policyForBase } from '../../src/kinship/index.ts';
@@ -25,6 +26,8 @@ export interface CreateOptions {
   readonly linear?: readonly string[] | undefined;
   readonly merge: MergeRule;
   readonly limits: Partial<AdmissionPolicy>;
+  /** What contributors encode with; the defaults where left out. */
+  readonly encoder?: EncoderChoice | undefined;
   readonly budgets: { readonly updates: number; readonly bytes: number };
 }
 
@@ -43,12 +46,15 @@ export async function createCommunity(
   const base = await describeBase(options.base, options.linear, run);
   const owner = await loadOrCreateKey(components.home.ownerKey);
   const author = await loadOrCreateKey(components.home.authorKey);
+  const admission = policyForBase(base.floats, options.limits);
+  const defaults = defaultSettings(Math.min(DEFAULT_DENSITY, admission.maxDensity));
   const charter = createCharter({
     name: options.name,
     owner: owner.publicKey,
     membership: options.open ? 'open' : [author.publicKey],
     budgets: options.budgets,
-    admission: policyForBase(base.floats, options.limits),
+    admission,
+    codec: { encoder: settingsOf(options.encoder ?? {}, defaults) },
     merge: options.merge,
     base: { sumSquares: base.sumSquares, tensors: base.tensors, sideFiles: base.sideFiles },
   });

@@ -11,10 +11,6 @@ import { NodeError } from '../errors.ts';
 import type { ContributeDocument, ContributeRequest } from '../service/documents.ts';
 import type { Community } from './community.ts';
 
-/** ComPEFT settings unless the contributor chooses others. */
-export const DEFAULT_DENSITY = 0.2;
-export const DEFAULT_SCALE_FACTOR = 4;
-
 /** A finished contribution, and what the network needs to send it. */
 export interface Contribution {
   readonly document: ContributeDocument;
@@ -65,9 +61,9 @@ async function contributeNext(
       {
         base,
         finetune: request.finetune,
-        density: request.density ?? DEFAULT_DENSITY,
-        scaleFactor: request.scaleFactor ?? DEFAULT_SCALE_FACTOR,
-        mode: request.mode ?? 'global',
+        choice: request.choice ?? {},
+        evaluation: request.evaluation,
+        align: request.align,
         out: file,
       },
       run,
@@ -93,6 +89,9 @@ async function contributeNext(
           payload: manifest.id.toString(),
           bytes,
           density: report.density,
+          settings: report.settings,
+          choice: report.choice,
+          notes: report.notes,
           verdict: decision.accepted ? 'accepted' : 'declined',
           gate: decision.gate,
           provisional: true,

@@ -1,3 +1,5 @@
+import type { Choice, EvaluationPaths, FinetuneInput } from '../../src/choose/index.ts';
+import type { AlignPolicy, EncoderSettings, TensorDifference } from '../../src/codec/index.ts';
 import type { GateResult } from '../../src/kinship/index.ts';
 
 /*
@@ -88,9 +90,12 @@ export interface WhyDocument {
 
 export interface ContributeRequest {
   readonly finetune: string;
-  readonly density?: number | undefined;
-  readonly scaleFactor?: number | undefined;
-  readonly mode?: 'global' | 'tensor' | undefined;
+  /** What to encode with; the rest is the charter's. */
+  readonly choice?: FinetuneInput['choice'] | undefined;
+  /** What `auto` density chooses by. Paths are absolute. */
+  readonly evaluation?: EvaluationPaths | undefined;
+  /** What may differ between base and fine-tune. */
+  readonly align?: AlignPolicy | undefined;
   readonly title?: string | undefined;
   readonly license?: string | undefined;
   readonly note?: string | undefined;
@@ -106,6 +111,10 @@ export interface ContributeDocument {
   readonly payload: string;
   readonly bytes: { readonly record: number; readonly payload: number; readonly bound: number; readonly fp16: number };
   readonly density: number;
+  readonly settings: EncoderSettings;
+  /** How the settings were chosen, where that was asked for. */
+  readonly choice: Choice | null;
+  readonly notes: readonly TensorDifference[];
   readonly verdict: 'accepted' | 'declined';
   readonly gate: string | null;
   readonly provisional: boolean;

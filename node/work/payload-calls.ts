@@ -1,11 +1,12 @@
 import { readFile } from 'node:fs/promises';
-import type { PayloadMeasure, PayloadReader, ScaleMode, TensorTable } from '../../src/codec/index.ts';
-import { checkPayload, encodeTaskVector, isPayloadFault, openPayload } from '../../src/codec/index.ts';
+import { encodeFinetune, type FinetuneInput } from '../../src/choose/index.ts';
+import type { PayloadMeasure, PayloadReader, TensorTable } from '../../src/codec/index.ts';
+import { checkPayload, isPayloadFault, openPayload } from '../../src/codec/index.ts';
 import type { MeasuredPayload, Pair } from '../../src/kinship/index.ts';
 import { measurePairs } from '../../src/kinship/index.ts';
+import type { Charter } from '../../src/log/index.ts';
 import { charterTable, decodeCharter } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
-import { openCheckpoint } from '../../src/tensors/index.ts';
 
 /** What a payload turned out to be: measured, or provably malformed (the same verdict on every node). */
 export type PayloadVerdict =
@@ -26,37 +27,32 @@ export const PAIR_BATCH = 32;
 
 /** The calls of the payload worker: everything that reads task vectors, away from the event loop. */
 export function payloadCalls(data: { charter: string }) {
-  let table: Promise<TensorTable> | undefined;
-  const loadTable = () => {
-    table ??= readFile(data.charter)
-      .then((bytes) => charterTable(decodeCharter(bytes)))
+  let loaded: Promise<Charter> | undefined;
+  const loadCharter = () => {
+    loaded ??= readFile(data.charter)
+      .then(decodeCharter)
       .catch((error: unknown) => {
         // Not kept: what failed once (too many open files, say) may work the next time.
-        table = undefined;
+        loaded = undefined;
         throw error;
       });
+    return loaded;
+  };
+  let table: TensorTable | undefined;
+  const loadTable = async () => {
+    table ??= charterTable(await loadCharter());
     return table;
   };
 
   return {
-    /** Encodes a fine-tune to a payload file. */
+    /** Encodes a fine-tune to a payload file, by the charter's settings where nothing else is chosen. */
     async encode(
-      job: { base: string; finetune: string; density: number; scaleFactor: number; mode: ScaleMode; out: string },
+      { out, ...job }: Pick<FinetuneInput, 'base' | 'finetune' | 'choice' | 'evaluation' | 'align'> & { out: string },
       options: RunOptions,
     ) {
-      const base = await openCheckpoint(job.base, options);
-      try {
-        const finetune = await openCheckpoint(job.finetune, options);
-        try {
-          const { density, scaleFactor, mode } = job;
-          const input = { base, finetune, table: await loadTable(), density, scaleFactor, mode };
-          return await encodeTaskVector(input, job.out, options);
-        } finally {
-          await finetune.close();
-        }
-      } finally {
-        await base.close();
-      }
+      const charter = await loadCharter();
+      const defaults = charter.codec.encoder;
+      return encodeFinetune({ ...job, table: charterTable(charter), defaults }, out, options);
     },
 
     /** Decodes a whole payload and measures it. */

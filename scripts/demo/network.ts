@@ -5,8 +5,6 @@ import type { Cast, DemoNode } from './node.ts';
 import { kill } from './node.ts';
 import { base, expert, type Task } from './vision8.ts';
 
-const DENSITY = 0.2;
-const SCALE_FACTOR = 4;
 /** Nodes listen here: the demo never leaves the machine. */
 const LOOPBACK = '/ip4/127.0.0.1/tcp/0';
 /** Longest wait for the network to reach a state, in milliseconds. */
@@ -31,8 +29,7 @@ interface Scene {
 export async function growModel({ cast, tasks, work, say }: Scene): Promise<Grown> {
   const contributions: ContributeDocument[] = [];
   const contribute = async (node: DemoNode, task: Task) => {
-    const settings = ['--density', String(DENSITY), '--scale-factor', String(SCALE_FACTOR), '--title', task];
-    const done = await cast.run<ContributeDocument>(node.home, 'contribute', expert(task), ...settings);
+    const done = await cast.run<ContributeDocument>(node.home, 'contribute', expert(task), '--title', task);
     contributions.push(done);
     const size = done.bytes.payload + done.bytes.record;
     say(`${node.home} contributes ${task}: ${size} bytes, ${done.verdict} (${contributions.length} of 8)`);

@@ -2,7 +2,7 @@ import * as dagCbor from '@ipld/dag-cbor';
 import { CodecError } from './errors.ts';
 import { MAX_CONTAINER_HEADER_BYTES, MAX_DIMENSIONS, MAX_NAME_BYTES, MAX_TABLE_TENSORS } from './limits.ts';
 import { checkOrderedTable } from './table.ts';
-import type { ScaleMode, TensorTable } from './types.ts';
+import type { ScaleMode, ScaleUnit, TensorTable } from './types.ts';
 
 /** The head of an offline container: docs/payload-format.md. */
 export const CONTAINER_MAGIC = 0x4b4d5443; // "KMTC"
@@ -14,6 +14,7 @@ export const CONTAINER_PREFIX_BYTES = 8;
 export interface EncoderParameters {
   readonly mode: ScaleMode;
   readonly density: number;
+  readonly scaleUnit: ScaleUnit;
   readonly scaleFactor: number;
 }
 
@@ -22,7 +23,12 @@ export function containerHead(table: TensorTable, encoder: EncoderParameters): U
   checkOrderedTable(table);
   const header = dagCbor.encode({
     version: CONTAINER_VERSION,
-    encoder: { mode: encoder.mode, density: encoder.density, scaleFactor: encoder.scaleFactor },
+    encoder: {
+      mode: encoder.mode,
+      density: encoder.density,
+      scaleUnit: encoder.scaleUnit,
+      scaleFactor: encoder.scaleFactor,
+    },
     tensors: table.map(({ name, shape }) => ({ name, shape: [...shape] })),
   });
   // What is written must be readable again.
@@ -72,9 +78,10 @@ export function parseContainerHeader(bytes: Uint8Array): { table: TensorTable; e
   }
   const { version, encoder, tensors } = fields(value, ['version', 'encoder', 'tensors']);
   if (version !== CONTAINER_VERSION) throw bad('its version is not a number');
-  const { mode, density, scaleFactor } = fields(encoder, ['mode', 'density', 'scaleFactor']);
+  const { mode, density, scaleUnit, scaleFactor } = fields(encoder, ['mode', 'density', 'scaleUnit', 'scaleFactor']);
   if (mode !== 'global' && mode !== 'tensor') throw bad('its mode is neither global nor tensor');
   if (typeof density !== 'number' || !(density > 0 && density <= 1)) throw bad('its density is not in (0, 1]');
+  if (scaleUnit !== 'deviation' && scaleUnit !== 'magnitude') throw bad('its scale unit is not known');
   if (typeof scaleFactor !== 'number' || !(scaleFactor > 0 && Number.isFinite(scaleFactor))) {
     throw bad('its scale factor is not a positive number');
   }
@@ -92,7 +99,7 @@ export function parseContainerHeader(bytes: Uint8Array): { table: TensorTable; e
   } catch (cause) {
     throw bad((cause as Error).message, cause);
   }
-  return { table, encoder: { mode, density, scaleFactor } };
+  return { table, encoder: { mode, density, scaleUnit, scaleFactor } };
 }
 
 function isSize(value: unknown): boolean {

@@ -35,13 +35,15 @@ export const PAYLOAD_ERROR_CODES = [
   'INDEX_ORDER',
   /** The non-zero count is 0, above the tensor's elements, impossible in the section's length, or not the code's. */
   'BAD_COUNT',
-  /** A coding other than 0 and 1. */
+  /** A coding other than 0, 1 and 2, or other than 0 and 1 for a factor. */
   'UNSUPPORTED_CODING',
   /** The Golomb parameter is outside 1..elements. */
   'BAD_GOLOMB_PARAMETER',
   /** The row width or the priors of coding 1 are out of bounds. */
   'BAD_MODEL',
-  /** A scale is not a positive normal float32. */
+  /** The rows or the rank of coding 2 are out of bounds. */
+  'BAD_FACTORS',
+  /** A scale is not a positive normal float32, or has more bits than the rank of coding 2 leaves it. */
   'BAD_SCALE',
   /** A section's length is impossible for its count, or differs from what its code takes. */
   'BAD_SECTION_LENGTH',

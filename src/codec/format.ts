@@ -1,23 +1,24 @@
-import { MAX_WIDTH, MIN_WIDTH } from './ans-model.ts';
+import { Cursor, pushScale, pushVarint, truncated } from './cursor.ts';
 import { CodecError } from './errors.ts';
-import { minEntryBits } from './size.ts';
-import { isWireScale } from './ternary.ts';
-import type { PayloadSection, ScaleMode, SectionCoding, TensorTable, TernaryTensor } from './types.ts';
+import { CODING_LOW_RANK, formatCoding, parseCoding, parseCount, parseLength } from './format-coding.ts';
+import { parseLowRank } from './format-low-rank.ts';
+import type { PayloadSection, ScaleMode, SectionCoding, TensorTable, TernaryTensor, UpdateSection } from './types.ts';
+
+export { CODING_ANS, CODING_GOLOMB, CODING_LOW_RANK, formatCoding } from './format-coding.ts';
 
 /** The byte layout of a payload, version 1: docs/payload-format.md. */
 export const PAYLOAD_MAGIC = 0x4b4d5456; // "KMTV"
 export const PAYLOAD_VERSION = 1;
 export const FLAG_SCALE_PER_TENSOR = 1;
-export const CODING_GOLOMB = 0;
-export const CODING_ANS = 1;
 
 /** Magic, version, flags, section count; the global scale follows where there is one. */
 export const HEADER_BYTES = 10;
 export const COUNT_OFFSET = 6;
-/** A code of coding 1 begins with the coder's state. */
-const STATE_BYTES = 4;
-/** A section header is at most 4 varints of 8 bytes, the coding byte, the byte of priors and a scale: 38 bytes. */
-export const MAX_SECTION_HEADER_BYTES = 38;
+/**
+ * Bytes of a section's header, at most. Coding 2 has the longest: index, count, rows and rank (varints of 8 bytes), its
+ * own byte and a scale; for each factor a byte of coding, width, priors and length; and the right factor's count.
+ */
+export const MAX_SECTION_HEADER_BYTES = 4 * 8 + 1 + 4 + 2 * (1 + 8 + 1 + 8) + 8;
 
 export interface PayloadHeader {
   readonly mode: ScaleMode;
@@ -26,53 +27,6 @@ export interface PayloadHeader {
   readonly scale: number | null;
   /** Where the first section begins. */
   readonly length: number;
-}
-
-/** Reads numbers from the front of a section header; whatever is missing is missing from the payload. */
-class Cursor {
-  at = 0;
-  readonly #bytes: Uint8Array;
-
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-  }
-
-  byte(): number {
-    const value = this.#bytes[this.at++];
-    if (value === undefined) throw truncated();
-    return value;
-  }
-
-  /** Unsigned LEB128, minimal, at most 2^53 - 1. */
-  varint(): number {
-    let value = 0;
-    let factor = 1;
-    for (let i = 0; i < 8; i++) {
-      const byte = this.byte();
-      value += (byte & 0x7f) * factor;
-      if (byte < 0x80) {
-        if (byte === 0 && i > 0) break;
-        if (value > Number.MAX_SAFE_INTEGER) break;
-        return value;
-      }
-      factor *= 128;
-    }
-    throw new CodecError('BAD_VARINT', 'A number in the payload is not in its shortest form or too large.');
-  }
-
-  scale(): number {
-    if (this.at + 4 > this.#bytes.length) throw truncated();
-    const value = new DataView(this.#bytes.buffer, this.#bytes.byteOffset + this.at).getFloat32(0, true);
-    this.at += 4;
-    if (!isWireScale(value)) {
-      throw new CodecError('BAD_SCALE', `A scale in the payload is ${value}, not a positive normal float32.`);
-    }
-    return value;
-  }
-}
-
-function truncated(): CodecError {
-  return new CodecError('TRUNCATED', 'The payload ends too early. Fetch it again.');
 }
 
 /**
@@ -105,8 +59,7 @@ export function parseHeader(bytes: Uint8Array, table: TensorTable): PayloadHeade
   if (perTensor || count === 0) {
     return { mode: perTensor ? 'tensor' : 'global', count, scale: null, length: HEADER_BYTES };
   }
-  const cursor = new Cursor(bytes);
-  cursor.at = HEADER_BYTES;
+  const cursor = new Cursor(bytes, HEADER_BYTES);
   const scale = cursor.scale();
   return { mode: 'global', count, scale, length: cursor.at };
 }
@@ -115,7 +68,7 @@ export function parseHeader(bytes: Uint8Array, table: TensorTable): PayloadHeade
  * Parses the section header at `offset`. `bytes` begin there and hold a whole header, or all that is left of the
  * payload's `size` bytes. Nothing is allocated by what the header says.
  * @throws CodecError TRUNCATED, BAD_VARINT, INDEX_RANGE, INDEX_ORDER, BAD_COUNT, UNSUPPORTED_CODING,
- *   BAD_GOLOMB_PARAMETER, BAD_MODEL, BAD_SCALE, BAD_SECTION_LENGTH
+ *   BAD_GOLOMB_PARAMETER, BAD_MODEL, BAD_FACTORS, BAD_SCALE, BAD_SECTION_LENGTH
  */
 export function parseSection(
   bytes: Uint8Array,
@@ -124,7 +77,7 @@ export function parseSection(
   header: PayloadHeader,
   table: TensorTable,
   previousIndex: number,
-): PayloadSection {
+): UpdateSection {
   const cursor = new Cursor(bytes);
   const index = cursor.varint();
   if (index >= table.length) {
@@ -134,62 +87,16 @@ export function parseSection(
     throw new CodecError('INDEX_ORDER', `The payload names tensor ${index} after ${previousIndex}.`, { index });
   }
   const { elements } = table[index]!;
-  const nnz = cursor.varint();
-  if (nnz < 1 || nnz > elements) {
-    throw new CodecError('BAD_COUNT', `Tensor ${index} claims ${nnz} of ${elements} entries.`, { index, nnz });
+  const nnz = parseCount(cursor, index, elements);
+  const codingByte = cursor.byte();
+  if (codingByte === CODING_LOW_RANK) {
+    return parseLowRank(cursor, { index, elements, nnz, scale: header.scale, offset, size });
   }
-  const coding = parseCoding(cursor, index, elements);
+  const coding = parseCoding(cursor, codingByte, index, elements);
   const scale = header.scale ?? cursor.scale();
-  const byteLength = cursor.varint();
-  // No code of this encoder is longer than the two bit masks that it stands for: 2 bits per element.
-  if (byteLength < (coding.model ? STATE_BYTES : 1) || byteLength > Math.ceil(elements / 4)) {
-    throw new CodecError('BAD_SECTION_LENGTH', `Tensor ${index} claims ${byteLength} bytes of code.`, {
-      index,
-      byteLength,
-    });
-  }
-  // Under coding 1 an entry halves the state or more, which has 31 bits at first, 23 in the end, and what it reads.
-  const most = coding.model ? byteLength * 8 - 24 : byteLength * 8;
-  if (nnz * (coding.model ? 1 : minEntryBits(coding.golombM)) > most) {
-    throw new CodecError('BAD_COUNT', `Tensor ${index} claims ${nnz} entries in ${byteLength} bytes.`, { index, nnz });
-  }
+  const byteLength = parseLength(cursor, coding, index, elements, nnz);
   if (offset + cursor.at + byteLength > size) throw truncated();
-  return { index, elements, nnz, scale, ...coding, offset: offset + cursor.at, byteLength };
-}
-
-function parseCoding(cursor: Cursor, index: number, elements: number): SectionCoding {
-  const coding = cursor.byte();
-  if (coding !== CODING_GOLOMB && coding !== CODING_ANS) {
-    throw new CodecError('UNSUPPORTED_CODING', `Tensor ${index} uses coding ${coding}; this version knows 0 and 1.`, {
-      index,
-      coding,
-    });
-  }
-  if (coding === CODING_GOLOMB) {
-    const golombM = cursor.varint();
-    if (golombM < 1 || golombM > elements) {
-      throw new CodecError('BAD_GOLOMB_PARAMETER', `Tensor ${index} has Golomb parameter ${golombM}.`, {
-        index,
-        golombM,
-      });
-    }
-    return { golombM };
-  }
-  const width = cursor.varint();
-  if (width === 0) return { golombM: 0, model: { width, rows: 0, columns: 0 } };
-  if (width < MIN_WIDTH || width > MAX_WIDTH || elements % width !== 0) {
-    throw new CodecError('BAD_MODEL', `Tensor ${index} has ${elements} elements in rows of ${width}.`, {
-      index,
-      width,
-    });
-  }
-  const priors = cursor.byte();
-  if (priors === 0) {
-    throw new CodecError('BAD_MODEL', `Tensor ${index} has rows, but neither rows nor columns are modelled.`, {
-      index,
-    });
-  }
-  return { golombM: 0, model: { width, rows: priors >>> 4, columns: priors & 15 } };
+  return { index, elements, nnz, scale, ...coding, offset: offset + cursor.at, byteLength } satisfies PayloadSection;
 }
 
 /** The bytes before the first section. `scale` is the global one, null for scales per tensor. */
@@ -205,17 +112,9 @@ export function formatHeader(count: number, scale: number | null): Uint8Array {
   return bytes;
 }
 
-/** The fields of a section's header that say how it is coded. */
-export function formatCoding({ golombM, model }: SectionCoding): number[] {
-  const bytes = [model ? CODING_ANS : CODING_GOLOMB];
-  pushVarint(bytes, model ? model.width : golombM);
-  if (model && model.width > 0) bytes.push((model.rows << 4) | model.columns);
-  return bytes;
-}
-
-/** The header of one section. */
+/** The header of the section of a ternary tensor. */
 export function formatSection(
-  t: TernaryTensor,
+  t: Pick<TernaryTensor, 'index' | 'nnz' | 'scale'>,
   coding: SectionCoding,
   perTensor: boolean,
   byteLength: number,
@@ -224,20 +123,7 @@ export function formatSection(
   pushVarint(bytes, t.index);
   pushVarint(bytes, t.nnz);
   bytes.push(...formatCoding(coding));
-  if (perTensor) {
-    const scale = new Uint8Array(4);
-    new DataView(scale.buffer).setFloat32(0, t.scale, true);
-    bytes.push(...scale);
-  }
+  if (perTensor) pushScale(bytes, t.scale);
   pushVarint(bytes, byteLength);
   return Uint8Array.from(bytes);
-}
-
-function pushVarint(bytes: number[], value: number): void {
-  let rest = value;
-  while (rest >= 128) {
-    bytes.push((rest % 128) | 0x80);
-    rest = Math.floor(rest / 128);
-  }
-  bytes.push(rest);
 }

@@ -1,51 +1,77 @@
 import { CodecError } from './errors.ts';
 import { formatHeader, formatSection } from './format.ts';
+import { formatLowRank } from './format-low-rank.ts';
 import { MIN_SCALE } from './limits.ts';
+import { checkLowRank, leftFactor, rightFactor } from './low-rank.ts';
+import type { SectionDraft } from './payload-file.ts';
 import { codeSection } from './section-choice.ts';
 import { checkTable } from './table.ts';
 import { checkTernary } from './ternary.ts';
-import type { TensorTable, TernaryTensor } from './types.ts';
+import type { LowRankTensor, TensorTable, UpdateTensor } from './types.ts';
 
-/** Header and code of one tensor of this shape, ready to be written. */
-export function sectionBytes(
-  t: TernaryTensor,
-  shape: readonly number[],
-  perTensor: boolean,
-): [header: Uint8Array, code: Uint8Array] {
+/** Header and codes of one tensor's section, ready to be written. `shape` is the tensor's in the table. */
+export function sectionDraft(t: UpdateTensor, shape: readonly number[]): SectionDraft {
+  if (t.form === 'low-rank') return lowRankDraft(t);
   const { coding, code } = codeSection(t, shape);
-  return [formatSection(t, coding, perTensor, code.length), code];
+  return { scale: t.scale, header: (perTensor) => formatSection(t, coding, perTensor, code.length), codes: [code] };
+}
+
+function lowRankDraft(t: LowRankTensor): SectionDraft {
+  const left = codeSection(leftFactor(t), [t.rows, t.rank]);
+  const right = codeSection(rightFactor(t), [t.rank, t.columns]);
+  const lengthOf = ({ coding, code }: typeof left) => ({ coding, byteLength: code.length });
+  return {
+    scale: t.scale,
+    header: (perTensor) => formatLowRank(t, lengthOf(left), lengthOf(right), perTensor),
+    codes: [left.code, right.code],
+  };
 }
 
 /**
- * The payload of ternary tensors in ascending index; tensors that are left out are zero. The result depends on the
- * content alone: one scale is written globally, scales that differ are written per tensor.
+ * The payload of ternary and low-rank tensors in ascending index; tensors that are left out are zero. The result depends
+ * on the content alone: one scale is written globally, scales that differ are written per tensor.
  * @throws CodecError BAD_TABLE, BAD_TENSOR
  */
-export function encodeTernarySync(table: TensorTable, tensors: Iterable<TernaryTensor>): Uint8Array {
+export function encodeTernarySync(table: TensorTable, tensors: Iterable<UpdateTensor>): Uint8Array {
   return assemble(table, [...tensors]);
 }
 
 /** As `encodeTernarySync`, from an iterable or async iterable. Holds all the tensors it is given. */
 export async function encodeTernary(
   table: TensorTable,
-  tensors: Iterable<TernaryTensor> | AsyncIterable<TernaryTensor>,
+  tensors: Iterable<UpdateTensor> | AsyncIterable<UpdateTensor>,
 ): Promise<Uint8Array> {
-  const all: TernaryTensor[] = [];
+  const all: UpdateTensor[] = [];
   for await (const tensor of tensors) all.push(tensor);
   return assemble(table, all);
 }
 
-function assemble(table: TensorTable, tensors: readonly TernaryTensor[]): Uint8Array {
+/**
+ * Checks a tensor that is to be encoded against itself and the table; `previousIndex` is that of the one before, or -1.
+ * @throws CodecError BAD_TENSOR
+ */
+export function checkUpdateTensor(t: UpdateTensor, table: TensorTable, previousIndex: number): void {
+  const bad = (why: string) => new CodecError('BAD_TENSOR', `Update tensor ${t.index}: ${why}.`, { index: t.index });
+  if (!Number.isInteger(t.index) || !table[t.index]) throw bad('its index is not in the tensor table');
+  if (t.index <= previousIndex) throw bad(`give tensors in ascending index, this one follows ${previousIndex}`);
+  if (t.form === 'low-rank') checkLowRank(t, table);
+  else checkTernary(t, table);
+}
+
+function assemble(table: TensorTable, tensors: readonly UpdateTensor[]): Uint8Array {
   checkTable(table);
   let previous = -1;
   for (const tensor of tensors) {
-    checkTernary(tensor, table, previous);
+    checkUpdateTensor(tensor, table, previous);
     previous = tensor.index;
   }
   const first = tensors[0]?.scale ?? null;
   const scale = tensors.every((t) => t.scale === first) ? first : null;
   const parts = [formatHeader(tensors.length, scale)];
-  for (const tensor of tensors) parts.push(...sectionBytes(tensor, table[tensor.index]!.shape, scale === null));
+  for (const tensor of tensors) {
+    const { header, codes } = sectionDraft(tensor, table[tensor.index]!.shape);
+    parts.push(header(scale === null), ...codes);
+  }
   return concat(parts);
 }
 

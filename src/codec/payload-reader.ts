@@ -1,14 +1,26 @@
 import type { RunOptions } from '../run-options.ts';
-import { AnsDecoder } from './ans-decoder.ts';
 import { CodecError } from './errors.ts';
 import { HEADER_BYTES, MAX_SECTION_HEADER_BYTES, parseHeader, parseSection } from './format.ts';
-import { GolombDecoder } from './golomb-decoder.ts';
 import { SLICE_ENTRIES } from './limits.ts';
+import { measureLowRank } from './low-rank-product.ts';
+import { ternaryMeasure } from './measure.ts';
 import { Pacer } from './pacer.ts';
-
+import { type DecodedSection, decodeSection } from './section-decoder.ts';
 import { type ByteSource, openSource, type PayloadSource } from './source.ts';
 import { checkTable } from './table.ts';
-import type { PayloadMeasure, PayloadReader, PayloadSection, ScaleMode, TensorTable, TernaryTensor } from './types.ts';
+import type {
+  LowRankSection,
+  LowRankTensor,
+  PayloadMeasure,
+  PayloadReader,
+  PayloadSection,
+  ScaleMode,
+  SignMasks,
+  TensorMeasure,
+  TensorTable,
+  UpdateSection,
+  UpdateTensor,
+} from './types.ts';
 
 /**
  * Opens a payload and walks its section headers. Memory is a fixed amount plus one entry per section, never more than
@@ -42,7 +54,7 @@ async function walk(source: ByteSource, table: TensorTable, { signal }: RunOptio
   signal?.throwIfAborted();
   const { size } = source;
   const header = parseHeader(await source.read(0, Math.min(size, HEADER_BYTES + 4)), table);
-  const sections: PayloadSection[] = [];
+  const sections: UpdateSection[] = [];
   let offset = header.length;
   let previous = -1;
   let sameScale = true;
@@ -69,10 +81,10 @@ class Reader implements PayloadReader {
   readonly bytes: number;
   readonly mode: ScaleMode;
   readonly nnz: number;
-  readonly sections: readonly PayloadSection[];
+  readonly sections: readonly UpdateSection[];
   readonly #source: ByteSource;
 
-  constructor(source: ByteSource, table: TensorTable, mode: ScaleMode, sections: readonly PayloadSection[]) {
+  constructor(source: ByteSource, table: TensorTable, mode: ScaleMode, sections: readonly UpdateSection[]) {
     this.#source = source;
     this.table = table;
     this.bytes = source.size;
@@ -81,11 +93,11 @@ class Reader implements PayloadReader {
     this.nnz = sections.reduce((sum, section) => sum + section.nnz, 0);
   }
 
-  async *tensors(options: RunOptions = {}): AsyncIterable<TernaryTensor> {
+  async *tensors(options: RunOptions = {}): AsyncIterable<UpdateTensor> {
     const pacer = new Pacer(SLICE_ENTRIES, options.signal);
     for (const [i, section] of this.sections.entries()) {
       options.onProgress?.({ phase: 'decoding', done: i, total: this.sections.length, unit: 'tensors' });
-      yield ternary(section, await this.#decode(section, true, pacer));
+      yield await this.#read(section, pacer);
     }
     options.onProgress?.({
       phase: 'decoding',
@@ -95,54 +107,67 @@ class Reader implements PayloadReader {
     });
   }
 
-  async tensor(index: number, options: RunOptions = {}): Promise<TernaryTensor | null> {
+  async tensor(index: number, options: RunOptions = {}): Promise<UpdateTensor | null> {
     const section = findSection(this.sections, index);
     if (!section) return null;
-    return ternary(section, await this.#decode(section, true, new Pacer(SLICE_ENTRIES, options.signal)));
+    return this.#read(section, new Pacer(SLICE_ENTRIES, options.signal));
   }
 
-  /** The full pass of `checkPayload`: everything is decoded and checked, nothing is kept but the counts. */
+  /** The full pass of `checkPayload`: everything is decoded and checked, nothing is kept but the integers. */
   async measure(options: RunOptions): Promise<PayloadMeasure> {
     const pacer = new Pacer(SLICE_ENTRIES, options.signal);
-    const tensors: { index: number; scale: number; plus: number; minus: number }[] = [];
+    const tensors: TensorMeasure[] = [];
     let squares = 0;
     let sum = 0;
     for (const [i, section] of this.sections.entries()) {
       options.onProgress?.({ phase: 'checking', done: i, total: this.sections.length, unit: 'tensors' });
-      const { index, scale, nnz } = section;
-      const { negatives: minus } = await this.#decode(section, false, pacer);
-      const plus = nnz - minus;
-      tensors.push({ index, scale, plus, minus });
-      squares += scale * scale * nnz;
-      sum += scale * (plus - minus);
+      const measured = await this.#measure(section, pacer);
+      tensors.push(measured);
+      squares += measured.scale * measured.scale * measured.squares;
+      sum += measured.scale * measured.sum;
     }
     const elements = this.table.reduce((total, t) => total + t.elements, 0);
     return { bytes: this.bytes, tensors, elements, nnz: this.nnz, norm: Math.sqrt(squares), sum };
+  }
+
+  async #measure(section: UpdateSection, pacer: Pacer): Promise<TensorMeasure> {
+    if (section.form === 'low-rank') return measureLowRank(await this.#readFactors(section, pacer), pacer);
+    const { negatives } = await this.#decode(section, false, pacer);
+    return ternaryMeasure(section, section.nnz, negatives);
+  }
+
+  async #read(section: UpdateSection, pacer: Pacer): Promise<UpdateTensor> {
+    if (section.form === 'low-rank') return this.#readFactors(section, pacer);
+    const { index, elements, scale } = section;
+    return { index, elements, scale, ...masks(section, await this.#decode(section, true, pacer)) };
+  }
+
+  async #readFactors(section: LowRankSection, pacer: Pacer): Promise<LowRankTensor> {
+    const { form, index, elements, scale, rows, columns, rank } = section;
+    const left = masks(section.left, await this.#decode(section.left, true, pacer));
+    const right = masks(section.right, await this.#decode(section.right, true, pacer));
+    return { form, index, elements, scale, rows, columns, rank, left, right };
+  }
+
+  get location() {
+    return this.#source.location;
   }
 
   close(): Promise<void> {
     return this.#source.close();
   }
 
-  async #decode(section: PayloadSection, masks: boolean, pacer: Pacer): Promise<SectionDecoder> {
+  async #decode(section: PayloadSection, keep: boolean, pacer: Pacer): Promise<DecodedSection> {
     await pacer.add(0);
-    const bytes = await this.#source.read(section.offset, section.byteLength);
-    const decoder = section.model
-      ? new AnsDecoder(section, section.model, bytes, masks)
-      : new GolombDecoder(section, bytes, masks);
-    while (!decoder.done) await pacer.add(decoder.run(SLICE_ENTRIES));
-    return decoder;
+    return decodeSection(section, await this.#source.read(section.offset, section.byteLength), keep, pacer);
   }
 }
 
-/** What the decoders of both codings have in common. */
-type SectionDecoder = AnsDecoder | GolombDecoder;
-
-function ternary({ index, elements, scale, nnz }: PayloadSection, decoder: SectionDecoder): TernaryTensor {
-  return { index, elements, scale, plus: decoder.plus, minus: decoder.minus, nnz };
+function masks({ nnz }: PayloadSection, { plus, minus }: DecodedSection): SignMasks {
+  return { plus, minus, nnz };
 }
 
-function findSection(sections: readonly PayloadSection[], index: number): PayloadSection | undefined {
+function findSection(sections: readonly UpdateSection[], index: number): UpdateSection | undefined {
   let low = 0;
   let high = sections.length;
   while (low < high) {
@@ -154,7 +179,8 @@ function findSection(sections: readonly PayloadSection[], index: number): Payloa
 }
 
 /**
- * Decodes and checks a whole payload without keeping it: memory is about one section's bytes.
+ * Decodes and checks a whole payload without keeping it: memory is about one section's bytes, and for a low-rank tensor
+ * the masks and entries of its factors (docs/payload-format.md).
  * @throws CodecError with every code of the payload
  */
 export async function checkPayload(

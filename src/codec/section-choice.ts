@@ -1,7 +1,10 @@
-import { encodeAns } from './ans-encode.ts';
-import { log256, MAX_WIDTH, MIN_WIDTH } from './ans-model.ts';
-import { formatCoding } from './format.ts';
-import { encodeSection, sectionBits, sectionParameter } from './section-bits.ts';
+import { formatCoding } from './format-coding.ts';
+import { aligned, type Kernel } from './kernel/kernel.ts';
+import { withKernel } from './kernel/pool.ts';
+import { MAX_WIDTH, MIN_WIDTH } from './limits.ts';
+import { golombParameter } from './size.ts';
+import { spread } from './spread.ts';
+import { maskWords } from './ternary.ts';
 import type { AnsModel, SectionCoding, TernaryTensor } from './types.ts';
 
 /** Rows and columns are modelled when they promise this share of the code: below it they only cost time. */
@@ -10,28 +13,98 @@ const MIN_GAIN = 1 / 256;
 /** With this share, coding without them is not tried beside it: that takes time and would not be smaller. */
 const SURE_GAIN = 1 / 64;
 
+/** How a tensor or a factor is coded, and its code. */
+export interface CodedSection {
+  readonly coding: SectionCoding;
+  readonly code: Uint8Array;
+}
+
+/** Two bit masks in a kernel's memory. */
+export interface PlacedMasks {
+  /** Address of the mask of positive entries, and of that of negative ones. */
+  readonly plus: number;
+  readonly minus: number;
+  readonly elements: number;
+  readonly nnz: number;
+  /** The first address behind them that is free. */
+  readonly end: number;
+}
+
+/** As `codeMasks`, of masks in JavaScript's memory. */
+export function codeSection(t: TernaryTensor, shape: readonly number[]): CodedSection {
+  return withMasks(t, (kernel, placed) => codeMasks(kernel, placed, shape));
+}
+
+/** The code of a tensor by a given coding, whether or not it is the smallest. */
+export function codeWith(t: TernaryTensor, coding: SectionCoding): Uint8Array {
+  const code = withMasks(t, (kernel, placed) => codePlaced(kernel, placed, coding));
+  if (code === null) throw new RangeError(`a tensor of ${t.elements} elements has too many symbols`);
+  return code;
+}
+
+function withMasks<T>(t: TernaryTensor, work: (kernel: Kernel, placed: PlacedMasks) => T): T {
+  return withKernel((kernel) => {
+    const words = maskWords(t.elements);
+    const plus = kernel.heap;
+    const minus = aligned(plus + 4 * words);
+    const end = aligned(minus + 4 * words);
+    kernel.reach(end);
+    kernel.u32(plus, words).set(t.plus);
+    kernel.u32(minus, words).set(t.minus);
+    return work(kernel, { plus, minus, elements: t.elements, nnz: t.nnz, end });
+  });
+}
+
 /**
  * Codes a tensor in the smallest of up to three ways: Golomb; coding 1 with the tensor's density alone, unless rows and
  * columns promise much; coding 1 with rows and columns, if they promise a gain. Of equal sizes the first one counts.
  * Depends on the content and the shape alone.
  */
-export function codeSection(t: TernaryTensor, shape: readonly number[]): { coding: SectionCoding; code: Uint8Array } {
+export function codeMasks(kernel: Kernel, t: PlacedMasks, shape: readonly number[]): CodedSection {
   const golombM = sectionParameter(t.elements, t.nnz);
-  const golombBytes = Math.ceil(sectionBits(t, golombM) / 8);
-  let best: { coding: SectionCoding; code: Uint8Array } | null = null;
+  const golombBytes = golombSize(kernel, t, golombM);
+  let best: CodedSection | null = null;
   let smallest = formatCoding({ golombM }).length + golombBytes;
   const models: AnsModel[] = [];
-  const byRows = rowModel(t, shape);
+  const byRows = rowModel(kernel, t, shape);
   if (byRows === null || byRows.gain < golombBytes * 8 * SURE_GAIN) models.push({ width: 0, rows: 0, columns: 0 });
   if (byRows !== null && byRows.gain >= golombBytes * 8 * MIN_GAIN) models.push(byRows.model);
   for (const model of models) {
-    const code = encodeAns(t, model);
-    const size = formatCoding({ golombM: 0, model }).length + code.length;
+    const coding = { golombM: 0, model };
+    const code = codePlaced(kernel, t, coding);
+    // A list of symbols that outgrew the memory: Golomb's code needs none.
+    if (code === null) continue;
+    const size = formatCoding(coding).length + code.length;
     if (size >= smallest) continue;
-    best = { coding: { golombM: 0, model }, code };
+    best = { coding, code };
     smallest = size;
   }
-  return best ?? { coding: { golombM }, code: encodeSection(t, golombM) };
+  return best ?? { coding: { golombM }, code: golombCode(kernel, t, golombM) };
+}
+
+/** Null when the symbols of coding 1 do not fit into the memory at once: about a billion of them. */
+function codePlaced(kernel: Kernel, t: PlacedMasks, { golombM, model }: SectionCoding): Uint8Array | null {
+  if (!model) return golombCode(kernel, t, golombM);
+  const { width, rows, columns } = model;
+  const at = kernel.calls.ans_encode(t.plus, t.minus, t.elements, t.nnz, width, rows, columns, t.end);
+  return at === 0 ? null : kernel.u8(at, kernel.calls.ans_encode_end() - at).slice();
+}
+
+function golombCode(kernel: Kernel, t: PlacedMasks, golombM: number): Uint8Array {
+  const length = golombSize(kernel, t, golombM);
+  kernel.reach(t.end + length);
+  kernel.calls.golomb_encode(t.plus, t.minus, maskWords(t.elements), golombM, t.end);
+  return kernel.u8(t.end, length).slice();
+}
+
+/** Exact bytes of the Golomb code. */
+function golombSize(kernel: Kernel, { plus, minus, elements }: PlacedMasks, golombM: number): number {
+  return Math.ceil(kernel.calls.golomb_bits(plus, minus, maskWords(elements), golombM) / 8);
+}
+
+/** The Golomb parameter that this encoder uses for a tensor: that of its own density. */
+export function sectionParameter(elements: number, nnz: number): number {
+  return Math.min(elements, golombParameter(nnz / elements));
 }
 
 /**
@@ -39,7 +112,7 @@ export function codeSection(t: TernaryTensor, shape: readonly number[]): { codin
  * convolution's weight has several); null when none promises anything. Sums, products and quotients of float64 only,
  * and `log256`: the same choice on every machine.
  */
-function rowModel(t: TernaryTensor, shape: readonly number[]): { model: AnsModel; gain: number } | null {
+function rowModel(kernel: Kernel, t: PlacedMasks, shape: readonly number[]): { model: AnsModel; gain: number } | null {
   let best: { model: AnsModel; gain: number } | null = null;
   const tried = new Set<number>();
   let width = t.elements;
@@ -47,7 +120,7 @@ function rowModel(t: TernaryTensor, shape: readonly number[]): { model: AnsModel
     width /= size;
     if (width < MIN_WIDTH || width > MAX_WIDTH || width === t.elements || tried.has(width)) continue;
     tried.add(width);
-    const { rowCounts, columnCounts } = countEntries(t, width);
+    const { rowCounts, columnCounts } = countEntries(kernel, t, width);
     const rows = spread(rowCounts, width, t.nnz);
     const columns = spread(columnCounts, rowCounts.length, t.nnz);
     const gain = rows.gain + columns.gain;
@@ -57,52 +130,16 @@ function rowModel(t: TernaryTensor, shape: readonly number[]): { model: AnsModel
   return best;
 }
 
-function countEntries(t: TernaryTensor, width: number): { rowCounts: Float64Array; columnCounts: Float64Array } {
-  const rowCounts = new Float64Array(t.elements / width);
-  const columnCounts = new Float64Array(width);
-  let row = 0;
-  let rowStart = 0;
-  for (let w = 0; w < t.plus.length; w++) {
-    let kept = t.plus[w]! | t.minus[w]!;
-    while (kept !== 0) {
-      const lowest = kept & -kept;
-      kept ^= lowest;
-      let column = w * 32 + 31 - Math.clz32(lowest) - rowStart;
-      if (column >= width) {
-        const rows = Math.floor(column / width);
-        row += rows;
-        rowStart += rows * width;
-        column -= rows * width;
-      }
-      rowCounts[row]!++;
-      columnCounts[column]!++;
-    }
-  }
-  return { rowCounts, columnCounts };
-}
-
-/**
- * How far the counts of groups of `size` elements lie apart. Under a beta-binomial law their variance is
- * 1 + (size - 1) / (S + 1) times that of one common density, and S elements is the weight of the prior that suits it.
- * `gain` is the bits that knowing the groups' densities saves, less what learning them costs; 0 and no prior where
- * that is not positive.
- */
-function spread(counts: Float64Array, size: number, nnz: number): { strength: number; gain: number } {
-  const none = { strength: 0, gain: 0 };
-  const groups = counts.length;
-  const mean = nnz / groups;
-  const binomial = mean * (1 - mean / size);
-  if (groups < 2 || binomial <= 0) return none;
-  let squares = 0;
-  for (let i = 0; i < groups; i++) squares += (counts[i]! - mean) * (counts[i]! - mean);
-  const excess = squares / (groups - 1) / binomial - 1;
-  if (excess <= 0) return none;
-  // The divergence of a density from the mean is excess / 2 nats per group, to learn it takes half a log2(1 + excess).
-  const learning = log256(Math.floor(Math.min(2 ** 31, 256 * (1 + excess)))) / 256 - 8;
-  const gain = (groups * (excess / Math.LN2 - learning)) / 2;
-  if (gain <= 0) return none;
-  let strength = 1;
-  // The nearest power of 2: S below 2^n · sqrt(2).
-  while (strength < 15 && (size - 1) / excess - 1 >= 2 ** strength * Math.SQRT2) strength++;
-  return { strength, gain };
+/** Views that are good until the kernel's next call. */
+function countEntries(
+  kernel: Kernel,
+  { plus, minus, elements, end }: PlacedMasks,
+  width: number,
+): { rowCounts: Uint32Array; columnCounts: Uint32Array } {
+  const rows = elements / width;
+  const columnsAt = aligned(end + 4 * rows);
+  kernel.reach(columnsAt + 4 * width);
+  kernel.u8(end, columnsAt + 4 * width - end).fill(0);
+  kernel.calls.count_rows_columns(plus, minus, maskWords(elements), width, end, columnsAt);
+  return { rowCounts: kernel.u32(end, rows), columnCounts: kernel.u32(columnsAt, width) };
 }

@@ -6,6 +6,8 @@ export interface ByteSource {
   readonly size: number;
   /** Exactly `length` bytes from `offset`; the caller keeps both inside `size`. Not to be written to. */
   read(offset: number, length: number): Promise<Uint8Array>;
+  /** Where the bytes are, for readers in other threads. */
+  readonly location: { readonly path: string; readonly offset: number } | Uint8Array;
   close(): Promise<void>;
 }
 
@@ -34,6 +36,7 @@ export async function openSource(source: PayloadSource): Promise<ByteSource> {
 function bytesSource(bytes: Uint8Array): ByteSource {
   return {
     size: bytes.length,
+    location: bytes,
     read: async (offset, length) => bytes.subarray(offset, offset + length),
     close: async () => {},
   };
@@ -43,6 +46,7 @@ function fileSource(handle: FileHandle, path: string, size: number): ByteSource 
   let closed: Promise<void> | undefined;
   return {
     size,
+    location: { path, offset: 0 },
     async read(offset, length) {
       const bytes = new Uint8Array(length);
       let done = 0;
@@ -66,8 +70,13 @@ function fileSource(handle: FileHandle, path: string, size: number): ByteSource 
 
 /** The part of a source from `offset` to its end. Closing it closes the whole. */
 export function sliceSource(source: ByteSource, offset: number): ByteSource {
+  const { location } = source;
   return {
     size: source.size - offset,
+    location:
+      location instanceof Uint8Array
+        ? location.subarray(offset)
+        : { path: location.path, offset: location.offset + offset },
     read: (at, length) => source.read(offset + at, length),
     close: () => source.close(),
   };

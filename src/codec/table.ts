@@ -9,8 +9,13 @@ export interface FloatSource {
     string,
     { readonly name: string; readonly dtype: string; readonly shape: readonly number[]; readonly elements: number }
   >;
-  /** The whole tensor as float32, in an array that the caller may overwrite. */
-  readFloat32(name: string, options?: { readonly signal?: AbortSignal }): Promise<Float32Array>;
+  /** The file and byte range that hold a tensor, for readers in other threads. */
+  place(name: string): {
+    readonly path: string;
+    readonly offset: number;
+    readonly byteLength: number;
+    readonly dtype: string;
+  };
 }
 
 /** Tensors of these dtypes form the task vector; all others are copied from the base (docs/algorithms.md A). */

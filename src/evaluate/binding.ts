@@ -1,14 +1,18 @@
 import type { RunOptions } from '../run-options.ts';
-import { type Checkpoint, quote, type TensorInfo } from '../tensors/index.ts';
+import { quote, type TensorInfo } from '../tensors/index.ts';
 import { EvaluateError } from './errors.ts';
 import { checkShape, toFeed } from './feeds.ts';
-import type { Feed, GraphPort } from './types.ts';
+import type { Feed, GraphPort, WeightTensors } from './types.ts';
+
+/** How the id of a tensor of the heads begins. */
+export const HEADS = 'heads:';
+const WEIGHTS = 'weights:';
 
 /** The tensor that feeds a graph input. */
 export interface WeightSource {
-  /** The same for the same tensor of the same checkpoint. */
+  /** The same for the same tensor of the same heads or weights. */
   readonly id: string;
-  readonly checkpoint: Checkpoint;
+  readonly checkpoint: WeightTensors;
   readonly tensor: TensorInfo;
 }
 
@@ -20,12 +24,12 @@ export interface WeightSource {
 export function bindWeights(
   ports: readonly GraphPort[],
   task: string,
-  { weights, heads }: { readonly weights: Checkpoint; readonly heads?: Checkpoint | undefined },
+  { weights, heads }: { readonly weights: WeightTensors; readonly heads?: WeightTensors | undefined },
 ): [GraphPort, WeightSource][] {
   const bound: [GraphPort, WeightSource][] = [];
   const missing: string[] = [];
   for (const port of ports) {
-    const source = lookUp('heads', heads, `${task}.${port.name}`) ?? lookUp('weights', weights, port.name);
+    const source = lookUp(HEADS, heads, `${task}.${port.name}`) ?? lookUp(WEIGHTS, weights, port.name);
     if (source === undefined) {
       missing.push(port.name);
       continue;
@@ -53,9 +57,9 @@ export async function readFeed(
   return toFeed(port, `tensor ${quote(tensor.name)}`, bytes, tensor.dtype, tensor.shape, false);
 }
 
-function lookUp(kind: string, checkpoint: Checkpoint | undefined, name: string): WeightSource | undefined {
+function lookUp(kind: string, checkpoint: WeightTensors | undefined, name: string): WeightSource | undefined {
   const tensor = checkpoint?.tensors.get(name);
-  return checkpoint === undefined || tensor === undefined ? undefined : { id: `${kind}:${name}`, checkpoint, tensor };
+  return checkpoint === undefined || tensor === undefined ? undefined : { id: `${kind}${name}`, checkpoint, tensor };
 }
 
 function list(names: readonly string[]): string {

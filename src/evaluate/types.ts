@@ -1,4 +1,5 @@
-import type { Checkpoint } from '../tensors/index.ts';
+import type { RunOptions } from '../run-options.ts';
+import type { TensorInfo } from '../tensors/index.ts';
 
 /** One labelled test set: a safetensors file. */
 export interface TestSet {
@@ -7,12 +8,19 @@ export interface TestSet {
   readonly path: string;
 }
 
-export interface EvaluateInput {
+/** Named tensors to feed: an open checkpoint is one, and so is a model that exists in memory only. */
+export interface WeightTensors {
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  /** The raw little-endian bytes of a whole tensor, in memory that the caller may keep and change. */
+  readRaw(name: string, options?: RunOptions): Promise<Uint8Array>;
+}
+
+/** What to evaluate on. */
+export interface EvaluatorInput {
   /** Path of the ONNX graph; its weights are inputs, named as the checkpoint's tensors. */
   readonly graph: string;
-  readonly weights: Checkpoint;
   /** Tensors of single tasks, named `<task>.<graph input>`. They win over tensors of `weights`. */
-  readonly heads?: Checkpoint | undefined;
+  readonly heads?: WeightTensors | undefined;
   readonly tests: readonly TestSet[];
   /** Graph input, and tensor of the test sets, that holds the samples. Default `images`. */
   readonly dataInput?: string | undefined;
@@ -22,6 +30,10 @@ export interface EvaluateInput {
   readonly output?: string | undefined;
   /** Samples of one run. Default `BATCH_SAMPLES`. */
   readonly batch?: number | undefined;
+}
+
+export interface EvaluateInput extends EvaluatorInput {
+  readonly weights: WeightTensors;
 }
 
 export interface TaskScore {

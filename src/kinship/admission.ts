@@ -174,7 +174,7 @@ function askBounds(sheet: GateSheet, payload: Candidate['payload'], policy: Admi
   atMost('absolute norm', policy.maxNorm, (measure) => measure.norm);
   atMost('scale', policy.maxScale, (measure) => {
     let largest = 0;
-    for (const { scale } of measure.tensors) largest = Math.max(largest, scale);
+    for (const { scale, peak } of measure.tensors) largest = Math.max(largest, scale * peak);
     return largest;
   });
 }

@@ -1,59 +1,27 @@
-import { popcount32 } from '../codec/ternary.ts';
-import type { PayloadReader, TernaryTensor } from '../codec/types.ts';
+import { SLICE_ENTRIES } from '../codec/limits.ts';
+import { Pacer } from '../codec/pacer.ts';
+import type { PayloadReader } from '../codec/types.ts';
 import type { RunOptions } from '../run-options.ts';
-import { KinshipError } from './errors.ts';
+import { innerProduct } from './products.ts';
 
-/** What counting needs of an opened payload: which tensors it codes, and each of them on demand. */
-export type TernarySource = Pick<PayloadReader, 'sections' | 'tensor'>;
+/** What comparing needs of an opened payload: which tensors it codes, and each of them on demand. */
+export type UpdateSource = Pick<PayloadReader, 'tensor'> & {
+  readonly sections: readonly { readonly index: number }[];
+};
 
-/** Positions where two ternary tensors are both non-zero: with the same sign, and with opposite signs. */
-export interface TensorCounts {
-  readonly agree: number;
-  readonly disagree: number;
-}
-
-/** The counts of every tensor that both payloads code, ascending by table position. */
+/** Σ K_a · K_b of every tensor that both payloads code, ascending by table position: exact integers. */
 export interface PairCounts {
-  readonly tensors: readonly (TensorCounts & { readonly index: number })[];
+  readonly tensors: readonly { readonly index: number; readonly inner: number }[];
 }
 
 /**
- * Counts agreeing and opposed entries of two ternary tensors on their bit masks (docs/algorithms.md B.4).
- *
- * @throws KinshipError TABLE_MISMATCH when their element counts differ
- */
-export function countTensors(a: TernaryTensor, b: TernaryTensor): TensorCounts {
-  if (a.elements !== b.elements || a.plus.length !== b.plus.length) {
-    throw new KinshipError(
-      'TABLE_MISMATCH',
-      `Tensor ${a.index} has ${a.elements} elements in one payload and ${b.elements} in the other: compare payloads of one charter.`,
-      { index: a.index, elements: [a.elements, b.elements] },
-    );
-  }
-  const { plus: plusA, minus: minusA } = a;
-  const { plus: plusB, minus: minusB } = b;
-  let agree = 0;
-  let disagree = 0;
-  for (let word = 0; word < plusA.length; word++) {
-    const pa = plusA[word]!;
-    const na = minusA[word]!;
-    const pb = plusB[word]!;
-    const nb = minusB[word]!;
-    // An entry is in one mask of its tensor only, so the two halves of each union are disjoint: one popcount for both.
-    agree += popcount32((pa & pb) | (na & nb));
-    disagree += popcount32((pa & nb) | (na & pb));
-  }
-  return { agree, disagree };
-}
-
-/**
- * Counts every tensor that two payloads of one charter have in common, holding one tensor of each at a time.
- * All counts are exact integers, so they do not depend on which of the two comes first.
+ * Compares every tensor that two payloads of one charter have in common, holding one tensor of each at a time.
+ * All results are exact integers, so they do not depend on which of the two comes first.
  *
  * @throws KinshipError TABLE_MISMATCH when a tensor has different element counts
  * @throws CodecError when a section's bits do not decode
  */
-export async function countPairs(a: TernarySource, b: TernarySource, options: RunOptions = {}): Promise<PairCounts> {
+export async function countPairs(a: UpdateSource, b: UpdateSource, options: RunOptions = {}): Promise<PairCounts> {
   const [counts] = await countPairsOf(a, [b], options);
   return counts!;
 }
@@ -67,12 +35,13 @@ export async function countPairs(a: TernarySource, b: TernarySource, options: Ru
  * @throws CodecError
  */
 export async function countPairsOf(
-  one: TernarySource,
-  others: readonly TernarySource[],
+  one: UpdateSource,
+  others: readonly UpdateSource[],
   options: RunOptions = {},
 ): Promise<PairCounts[]> {
   const coded = others.map(({ sections }) => new Set(sections.map(({ index }) => index)));
-  const counts: (TensorCounts & { index: number })[][] = others.map(() => []);
+  const counts: { index: number; inner: number }[][] = others.map(() => []);
+  const pacer = new Pacer(SLICE_ENTRIES, options.signal);
   const signal = options.signal ? { signal: options.signal } : {};
   const common = one.sections.map(({ index }) => index).filter((index) => coded.some((indices) => indices.has(index)));
   for (const [done, index] of common.entries()) {
@@ -82,7 +51,8 @@ export async function countPairsOf(
       if (!coded[place]!.has(index)) continue;
       options.signal?.throwIfAborted();
       const right = await other.tensor(index, signal);
-      if (left !== null && right !== null) counts[place]!.push({ index, ...countTensors(left, right) });
+      if (left === null || right === null) continue;
+      counts[place]!.push({ index, inner: await innerProduct(left, right, pacer) });
     }
     options.onProgress?.({ phase: 'comparing', done: done + 1, total: common.length, unit: 'tensors' });
   }

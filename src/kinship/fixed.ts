@@ -1,4 +1,4 @@
-import type { PayloadMeasure } from '../codec/types.ts';
+import type { PayloadMeasure, TensorMeasure } from '../codec/types.ts';
 import type { PairCounts } from './counts.ts';
 import { KinshipError } from './errors.ts';
 import { commonTensors } from './similarity.ts';
@@ -7,17 +7,18 @@ import { commonTensors } from './similarity.ts';
 export const FIXED_ONE = 2 ** 32;
 
 /**
- * One tensor's magnitude in the normalised update, in fixed point: round(2³² · scale / norm), halves up.
+ * The value of K = 1 of one tensor in the normalised update, in fixed point: round(2³² · scale / norm), halves up.
  *
- * An integer in 0..2³²: a coded tensor has at least one entry, so scale² is one term of norm² and scale ≤ norm, and
- * correctly rounded products, sums and roots keep that order.
+ * An integer in 0..2³² for a tensor that is not zero: scale² · squares is one term of norm², so scale · peak ≤ norm, and
+ * correctly rounded products, sums and roots keep scale ≤ norm. An entry, this times K, is then at most 2³² + peak / 2:
+ * rounding adds half a unit for each.
  *
- * @throws KinshipError ZERO_UPDATE when the norm is not above 0; MEASURE_MISMATCH when the scale exceeds the norm
+ * @throws KinshipError ZERO_UPDATE when the norm is not above 0; MEASURE_MISMATCH when the tensor exceeds the norm
  */
-export function fixedScale(scale: number, norm: number): number {
+export function fixedScale({ scale, peak }: Pick<TensorMeasure, 'scale' | 'peak'>, norm: number): number {
   if (!(norm > 0)) throw zeroUpdate();
   const fixed = Math.round((FIXED_ONE * scale) / norm);
-  if (!(fixed >= 0 && fixed <= FIXED_ONE)) {
+  if (!(fixed >= 0 && fixed * peak <= FIXED_ONE + peak / 2)) {
     throw new KinshipError('MEASURE_MISMATCH', `A scale of ${scale} does not fit the update's norm ${norm}.`, {
       scale,
       norm,
@@ -32,7 +33,7 @@ export function zeroUpdate(): KinshipError {
 
 /**
  * The inner product of two normalised updates as an exact integer with 64 fractional bits:
- * Σ_t q_t(a) · q_t(b) · (agree_t - disagree_t). It is the same integer that `KinshipState.dot` gives for a state that
+ * Σ_t q_t(a) · q_t(b) · Σ K_a · K_b. It is the same integer that `KinshipState.dot` gives for a state that
  * holds b alone, so the mean over N accepted updates can be had either way. 0 when one of them is the zero update.
  *
  * @throws KinshipError TABLE_MISMATCH, COUNTS_MISMATCH, MEASURE_MISMATCH
@@ -40,8 +41,10 @@ export function zeroUpdate(): KinshipError {
 export function pairFixed(a: PayloadMeasure, b: PayloadMeasure, counts: PairCounts): bigint {
   let sum = 0n;
   for (const common of commonTensors(a, b, counts)) {
-    const left = BigInt(fixedScale(common.a.scale, a.norm));
-    const right = BigInt(fixedScale(common.b.scale, b.norm));
+    // A tensor whose terms cancel everywhere adds nothing, and its scale need not fit the norm.
+    if (common.inner === 0) continue;
+    const left = BigInt(fixedScale(common.a, a.norm));
+    const right = BigInt(fixedScale(common.b, b.norm));
     sum += left * right * BigInt(common.inner);
   }
   return sum;

@@ -1,6 +1,6 @@
 import type { PayloadMeasure } from '../codec/types.ts';
 import type { RunOptions } from '../run-options.ts';
-import { countPairsOf, type TernarySource } from './counts.ts';
+import { countPairsOf, type UpdateSource } from './counts.ts';
 import { pairFixed } from './fixed.ts';
 import { similarity } from './similarity.ts';
 
@@ -14,7 +14,7 @@ export interface Pair {
 
 /** An update's payload together with its measure. */
 export interface MeasuredPayload {
-  readonly payload: TernarySource;
+  readonly payload: UpdateSource;
   readonly measure: PayloadMeasure;
 }
 

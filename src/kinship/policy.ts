@@ -19,9 +19,12 @@ export interface AdmissionPolicy {
   readonly minReference: number;
   /** Largest norm of an update, absolute. */
   readonly maxNorm: number;
-  /** Largest scale of one tensor: how far an update can move a single weight. Absolute. */
+  /**
+   * How far an update may move a single weight, absolute: the largest scale of a ternary tensor, and of a low-rank one
+   * its scale times the largest integer of its product.
+   */
   readonly maxScale: number;
-  /** Largest share of non-zero entries, over the whole table. */
+  /** Largest number of coded entries as a share of the whole table's elements. */
   readonly maxDensity: number;
   /** Largest payload, in bytes. */
   readonly maxPayloadBytes: number;
@@ -46,7 +49,7 @@ export const DEFAULT_POLICY = {
 export const MAX_NORM_TO_BASE = 0.2;
 
 /**
- * Largest scale of a tensor in units of the base's root mean square weight. An update that keeps one weight in a
+ * Largest entry of an update in units of the base's root mean square weight. An update that keeps one weight in a
  * hundred meets the norm limit at 0.2 / √0.01 = 2, so this one stops only updates that concentrate their norm on fewer
  * weights than that. Eight honest fine-tunes measured 0.15 to 0.22 (0.21 to 0.31 with a scale per tensor).
  */

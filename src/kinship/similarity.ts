@@ -1,4 +1,4 @@
-import type { PayloadMeasure } from '../codec/types.ts';
+import type { PayloadMeasure, TensorMeasure } from '../codec/types.ts';
 import type { PairCounts } from './counts.ts';
 import { KinshipError } from './errors.ts';
 
@@ -12,13 +12,11 @@ export interface Similarity {
   readonly euclidean: number;
 }
 
-type CodedTensor = PayloadMeasure['tensors'][number];
-
-/** One tensor that both payloads code, with its counts. */
+/** One tensor that both payloads code. */
 interface CommonTensor {
-  readonly a: CodedTensor;
-  readonly b: CodedTensor;
-  /** agree - disagree: the inner product of the two sign vectors. */
+  readonly a: TensorMeasure;
+  readonly b: TensorMeasure;
+  /** Σ K_a · K_b. */
   readonly inner: number;
 }
 
@@ -42,11 +40,12 @@ export function* commonTensors(a: PayloadMeasure, b: PayloadMeasure, counts: Pai
     if (right === undefined) continue;
     const next = counted.next();
     const pair = next.done ? undefined : next.value;
-    const most = Math.min(left.plus + left.minus, right.plus + right.minus);
-    if (pair === undefined || pair.index !== left.index || pair.agree + pair.disagree > most) {
+    // |K| ≤ K² for integers, so the sum of products is at most the one's peak times the other's squares.
+    const most = Math.min(left.peak * right.squares, right.peak * left.squares);
+    if (pair === undefined || pair.index !== left.index || Math.abs(pair.inner) > most) {
       throw countsMismatch(left.index);
     }
-    yield { a: left, b: right, inner: pair.agree - pair.disagree };
+    yield { a: left, b: right, inner: pair.inner };
   }
   const rest = counted.next();
   if (!rest.done) throw countsMismatch(rest.value.index);
@@ -61,7 +60,7 @@ function countsMismatch(index: number): KinshipError {
 }
 
 /**
- * Cosine, Pearson correlation and Euclidean distance of two updates from their integer counts (docs/algorithms.md D.2).
+ * Cosine, Pearson correlation and Euclidean distance of two updates from their integers (docs/algorithms.md D.2).
  *
  * Decisions of every node rest on these values, so the arithmetic is fixed: + - * / sqrt on float64 scalars, tensors in
  * table order. The result is symmetric in a and b, bit by bit.
@@ -83,7 +82,7 @@ export function similarity(a: PayloadMeasure, b: PayloadMeasure, counts: PairCou
 
 function sumOfSquares(measure: PayloadMeasure): number {
   let sum = 0;
-  for (const { scale, plus, minus } of measure.tensors) sum += scale * scale * (plus + minus);
+  for (const { scale, squares } of measure.tensors) sum += scale * scale * squares;
   return sum;
 }
 
@@ -107,18 +106,27 @@ function pearson(
 
 function sumOfEntries(measure: PayloadMeasure): number {
   let sum = 0;
-  for (const { scale, plus, minus } of measure.tensors) sum += scale * (plus - minus);
+  for (const tensor of measure.tensors) sum += tensor.scale * tensor.sum;
   return sum;
 }
 
-/** Whether every entry of the whole vector has one value; decided on integers, because a variance would be rounded. */
+/**
+ * Whether every entry of the whole vector has one value; decided on integers, because a variance would be rounded. By
+ * Cauchy and Schwarz a tensor of d elements has (Σ K)² ≤ d · Σ K², and = exactly when all its K are equal.
+ */
 function isConstant(measure: PayloadMeasure): boolean {
-  if (measure.nnz === 0) return true;
-  if (measure.nnz < measure.elements) return false;
-  const [first] = measure.tensors;
-  return measure.tensors.every(
-    ({ scale, plus, minus }) => scale === first!.scale && (first!.minus === 0 ? minus === 0 : plus === 0),
-  );
+  const coded = measure.tensors.filter(({ squares }) => squares > 0);
+  if (coded.length === 0) return true;
+  let elements = 0n;
+  const values = new Set<number>();
+  for (const { scale, sum, squares } of coded) {
+    const [total, square] = [BigInt(sum), BigInt(squares)];
+    // All equal to k means Σ K = d · k and Σ K² = d · k², so both divisions leave nothing.
+    if (total === 0n || (total * total) % square !== 0n || square % total !== 0n) return false;
+    elements += (total * total) / square;
+    values.add(scale * Number(square / total));
+  }
+  return values.size === 1 && elements === BigInt(measure.elements);
 }
 
 /** Rounding can leave a ratio one step outside [-1, 1]. */

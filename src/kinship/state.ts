@@ -1,19 +1,19 @@
-import { popcount } from '../codec/ternary.ts';
-import type { PayloadMeasure, TernaryTensor } from '../codec/types.ts';
+import { SLICE_ELEMENTS } from '../codec/limits.ts';
+import { measureTensor } from '../codec/measure.ts';
+import { Pacer } from '../codec/pacer.ts';
+import type { PayloadMeasure, TensorMeasure, UpdateTensor } from '../codec/types.ts';
 import type { RunOptions } from '../run-options.ts';
-import type { TernarySource } from './counts.ts';
+import type { UpdateSource } from './counts.ts';
 import { KinshipError } from './errors.ts';
 import { fixedScale, meanKinship, zeroUpdate } from './fixed.ts';
+import { addTo, dotWith } from './state-entries.ts';
 
 /**
- * Most updates in one kinship state. One update adds at most 2³² to an entry, so 2²⁰ of them keep every entry within
- * ±2⁵², where a float64 holds each integer exactly and one more addition stays exact too (docs/algorithms.md D.2).
+ * Most updates in one kinship state. One update adds at most 2³² + 2⁹ to an entry (`fixedScale`), so 2²⁰ of them keep
+ * every entry within ±(2⁵² + 2²⁹), where a float64 holds each integer exactly and one more addition stays exact too
+ * (docs/algorithms.md D.2).
  */
 export const MAX_KINSHIP_UPDATES = 2 ** 20;
-
-/** Entries summed in float64 limbs before they move into a BigInt: 2²⁰ low limbs below 2³² stay below 2⁵². */
-const BLOCK_WORDS = 2 ** 15;
-const LIMB = 2 ** 32;
 
 /**
  * Z: per parameter the sum of all accepted updates, each normalised to length 1, in fixed point. The specification's
@@ -39,7 +39,7 @@ export class KinshipState {
    *
    * @throws KinshipError TOO_MANY_UPDATES, ZERO_UPDATE, MEASURE_MISMATCH, TABLE_MISMATCH, STATE_SPOILED
    */
-  add(payload: TernarySource, measure: PayloadMeasure, options: RunOptions = {}): Promise<void> {
+  add(payload: UpdateSource, measure: PayloadMeasure, options: RunOptions = {}): Promise<void> {
     return this.#serially(async () => {
       if (this.#count >= MAX_KINSHIP_UPDATES) {
         throw new KinshipError(
@@ -58,7 +58,7 @@ export class KinshipState {
    *
    * @throws KinshipError STATE_EMPTY, ZERO_UPDATE, MEASURE_MISMATCH, TABLE_MISMATCH, STATE_SPOILED
    */
-  subtract(payload: TernarySource, measure: PayloadMeasure, options: RunOptions = {}): Promise<void> {
+  subtract(payload: UpdateSource, measure: PayloadMeasure, options: RunOptions = {}): Promise<void> {
     return this.#serially(async () => {
       if (this.#count === 0) {
         throw new KinshipError('STATE_EMPTY', 'The kinship state holds no update: subtract only what was added.');
@@ -73,34 +73,36 @@ export class KinshipState {
    *
    * @throws KinshipError MEASURE_MISMATCH, TABLE_MISMATCH, STATE_SPOILED
    */
-  dot(payload: TernarySource, measure: PayloadMeasure, options: RunOptions = {}): Promise<bigint> {
+  dot(payload: UpdateSource, measure: PayloadMeasure, options: RunOptions = {}): Promise<bigint> {
     return this.#serially(async () => {
       let sum = 0n;
+      const pacer = new Pacer(SLICE_ELEMENTS, options.signal);
       for (const expected of measure.tensors) {
-        const tensor = await readTensor(payload, expected, options);
+        const tensor = await readTensor(payload, expected, options, pacer);
         const state = this.#tensors.get(tensor.index);
-        if (state === undefined) continue;
+        if (state === undefined || expected.squares === 0) continue;
         checkLength(tensor, state);
-        sum += BigInt(fixedScale(tensor.scale, measure.norm)) * signedSum(state, tensor);
+        sum += BigInt(fixedScale(expected, measure.norm)) * (await dotWith(state, tensor, pacer));
       }
       return sum;
     });
   }
 
   /** Mean pairwise cosine of an update to those held; null for the zero update or an empty state. Throws as `dot`. */
-  async meanCosine(payload: TernarySource, measure: PayloadMeasure, options: RunOptions = {}): Promise<number | null> {
+  async meanCosine(payload: UpdateSource, measure: PayloadMeasure, options: RunOptions = {}): Promise<number | null> {
     const sum = await this.dot(payload, measure, options);
     return measure.norm > 0 ? meanKinship(sum, this.#count) : null;
   }
 
-  async #change(payload: TernarySource, measure: PayloadMeasure, sign: 1 | -1, options: RunOptions): Promise<void> {
+  async #change(payload: UpdateSource, measure: PayloadMeasure, sign: 1 | -1, options: RunOptions): Promise<void> {
     if (!(measure.norm > 0)) throw zeroUpdate();
     if (payload.sections.length !== measure.tensors.length) throw measureMismatch(measure.tensors[0]?.index ?? 0);
     let done = 0;
+    const pacer = new Pacer(SLICE_ELEMENTS, options.signal);
     try {
       for (const expected of measure.tensors) {
-        const tensor = await readTensor(payload, expected, options);
-        this.#addTensor(tensor, sign * fixedScale(tensor.scale, measure.norm));
+        const tensor = await readTensor(payload, expected, options, pacer);
+        this.#addTensor(tensor, expected, sign, measure.norm);
         done += 1;
         options.onProgress?.({ phase: 'summing', done, total: measure.tensors.length, unit: 'tensors' });
       }
@@ -110,27 +112,30 @@ export class KinshipState {
     }
   }
 
-  async #undo(payload: TernarySource, measure: PayloadMeasure, sign: 1 | -1, done: number): Promise<void> {
+  async #undo(payload: UpdateSource, measure: PayloadMeasure, sign: 1 | -1, done: number): Promise<void> {
     try {
       // Without the caller's signal: the abort may be what brought us here.
+      const pacer = new Pacer(SLICE_ELEMENTS, undefined);
       for (const expected of measure.tensors.slice(0, done)) {
-        const tensor = await readTensor(payload, expected, {});
-        this.#addTensor(tensor, -sign * fixedScale(tensor.scale, measure.norm));
+        const tensor = await readTensor(payload, expected, {}, pacer);
+        this.#addTensor(tensor, expected, sign === 1 ? -1 : 1, measure.norm);
       }
     } catch {
       this.#spoiled = true;
     }
   }
 
-  #addTensor(tensor: TernaryTensor, fixed: number): void {
+  /** Without a turn of the event loop, so a tensor is added wholly or not at all. */
+  #addTensor(tensor: UpdateTensor, expected: TensorMeasure, sign: 1 | -1, norm: number): void {
+    // The terms cancel everywhere: there is nothing to add, and the scale need not fit the norm.
+    if (expected.squares === 0) return;
     let state = this.#tensors.get(tensor.index);
     if (state === undefined) {
       state = new Float64Array(tensor.elements);
       this.#tensors.set(tensor.index, state);
     }
     checkLength(tensor, state);
-    addMasked(state, tensor.plus, fixed);
-    addMasked(state, tensor.minus, -fixed);
+    addTo(state, tensor, sign * fixedScale(expected, norm));
   }
 
   /** One call at a time: a `dot` between two tensors of an `add` would see half an update. */
@@ -150,20 +155,17 @@ export class KinshipState {
 }
 
 async function readTensor(
-  payload: TernarySource,
-  expected: PayloadMeasure['tensors'][number],
+  payload: UpdateSource,
+  expected: TensorMeasure,
   options: RunOptions,
-): Promise<TernaryTensor> {
+  pacer: Pacer,
+): Promise<UpdateTensor> {
   options.signal?.throwIfAborted();
   const tensor = await payload.tensor(expected.index, options.signal ? { signal: options.signal } : {});
-  if (
-    tensor === null ||
-    tensor.scale !== expected.scale ||
-    popcount(tensor.plus) !== expected.plus ||
-    popcount(tensor.minus) !== expected.minus
-  ) {
-    throw measureMismatch(expected.index);
-  }
+  if (tensor === null) throw measureMismatch(expected.index);
+  const found = await measureTensor(tensor, pacer);
+  const same = (['scale', 'entries', 'sum', 'squares', 'peak'] as const).every((key) => found[key] === expected[key]);
+  if (!same) throw measureMismatch(expected.index);
   return tensor;
 }
 
@@ -175,7 +177,7 @@ function measureMismatch(index: number): KinshipError {
   );
 }
 
-function checkLength(tensor: TernaryTensor, state: Float64Array): void {
+function checkLength(tensor: UpdateTensor, state: Float64Array): void {
   if (tensor.elements !== state.length) {
     throw new KinshipError(
       'TABLE_MISMATCH',
@@ -183,38 +185,4 @@ function checkLength(tensor: TernaryTensor, state: Float64Array): void {
       { index: tensor.index, elements: [tensor.elements, state.length] },
     );
   }
-}
-
-function addMasked(state: Float64Array, mask: Uint32Array, value: number): void {
-  for (let word = 0; word < mask.length; word++) {
-    for (let bits = mask[word]!; bits !== 0; bits &= bits - 1) {
-      const entry = word * 32 + 31 - Math.clz32(bits & -bits);
-      state[entry] = state[entry]! + value;
-    }
-  }
-}
-
-/** Σ of the state where the tensor is +, minus Σ where it is -, exactly. */
-function signedSum(state: Float64Array, tensor: TernaryTensor): bigint {
-  let sum = 0n;
-  for (let from = 0; from < tensor.plus.length; from += BLOCK_WORDS) {
-    const to = Math.min(from + BLOCK_WORDS, tensor.plus.length);
-    sum += maskedSum(state, tensor.plus, from, to) - maskedSum(state, tensor.minus, from, to);
-  }
-  return sum;
-}
-
-/** Splits each entry as high · 2³² + low with 0 ≤ low < 2³², so that both limbs' sums over a block are exact. */
-function maskedSum(state: Float64Array, mask: Uint32Array, from: number, to: number): bigint {
-  let high = 0;
-  let low = 0;
-  for (let word = from; word < to; word++) {
-    for (let bits = mask[word]!; bits !== 0; bits &= bits - 1) {
-      const value = state[word * 32 + 31 - Math.clz32(bits & -bits)]!;
-      const limb = Math.floor(value / LIMB);
-      high += limb;
-      low += value - limb * LIMB;
-    }
-  }
-  return BigInt(high) * BigInt(LIMB) + BigInt(low);
 }

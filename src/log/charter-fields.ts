@@ -1,5 +1,5 @@
 import { compareBytes } from './canonical.ts';
-import type { Charter, CharterAdmission, CharterFile, CharterTensor } from './charter.ts';
+import type { Charter, CharterAdmission, CharterEncoder, CharterFile, CharterTensor } from './charter.ts';
 import { FLOAT_DTYPES, isKnownDtype } from './dtypes.ts';
 import { LogError } from './errors.ts';
 import { checkAscending, checkBytes, checkList, checkNumber, checkUint, Fields } from './fields.ts';
@@ -28,6 +28,8 @@ export const MAX_SEALERS = 64;
 /** Most payload versions of a charter, and the largest of them. */
 export const MAX_PAYLOAD_VERSIONS = 16;
 export const MAX_PAYLOAD_VERSION = 255;
+/** Largest scale factor: the grids in use end at 10. */
+export const MAX_SCALE_FACTOR = 1000;
 /** Largest finite float32: the largest scale that a payload can carry. */
 const MAX_FLOAT32 = (2 - 2 ** -23) * 2 ** 127;
 
@@ -104,6 +106,29 @@ export function checkPayloadVersions(codec: Fields): readonly number[] {
     .map((version) => checkUint(version, 'charter.codec.payloadVersions', 1, MAX_PAYLOAD_VERSION));
   checkAscending(versions, 'charter.codec.payloadVersions', (a, b) => a - b);
   return versions;
+}
+
+/** @throws LogError */
+export function checkEncoder(fields: Fields, { maxDensity }: CharterAdmission): CharterEncoder {
+  fields.closed(['density', 'mode', 'scaleUnit', 'scaleFactor']);
+  const encoder: CharterEncoder = {
+    density: fields.number('density', Number.MIN_VALUE, 1),
+    mode: oneOf(fields, 'mode', ['global', 'tensor']),
+    scaleUnit: oneOf(fields, 'scaleUnit', ['deviation', 'magnitude']),
+    scaleFactor: fields.number('scaleFactor', Number.MIN_VALUE, MAX_SCALE_FACTOR),
+  };
+  if (encoder.density > maxDensity) {
+    const text = `codec.encoder.density ${encoder.density} is above admission.maxDensity ${maxDensity}: its own updates would be declined`;
+    throw new LogError('CHARTER_INVALID', text, { density: encoder.density, maxDensity });
+  }
+  return encoder;
+}
+
+function oneOf<T extends string>(fields: Fields, key: string, values: readonly T[]): T {
+  const text = fields.text(key, { minBytes: 1, maxBytes: 64 });
+  const found = values.find((value) => value === text);
+  if (found !== undefined) return found;
+  throw new LogError('CHARTER_INVALID', `codec.encoder.${key} is ${values.join(' or ')}, not ${text}`, { value: text });
 }
 
 /** @throws LogError */

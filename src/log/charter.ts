@@ -3,6 +3,7 @@ import { compareBytes, type DocumentLimits, decodeCanonical, encodeCanonical, id
 import {
   checkAdmission,
   checkBudgets,
+  checkEncoder,
   checkMembership,
   checkPayloadVersions,
   checkSealers,
@@ -57,6 +58,16 @@ export interface CharterAdmission {
 }
 
 /** The canonical document that fixes what a community is. It never changes; its id is the community's. */
+/** How a fine-tune is compressed: the settings of the encoder (docs/algorithms.md B). */
+export interface CharterEncoder {
+  /** Share of entries that are kept, in (0, 1]; at most `admission.maxDensity`. */
+  readonly density: number;
+  readonly mode: 'global' | 'tensor';
+  readonly scaleUnit: 'deviation' | 'magnitude';
+  /** Above 0 and at most `MAX_SCALE_FACTOR`. */
+  readonly scaleFactor: number;
+}
+
 export interface Charter {
   readonly version: 1;
   readonly name: string;
@@ -69,8 +80,12 @@ export interface Charter {
   /** What each author may publish in all: updates, and bytes of their payloads. */
   readonly budgets: { readonly updates: number; readonly bytes: number };
   readonly admission: CharterAdmission;
-  /** Payload format versions that count: ascending, each once. */
-  readonly codec: { readonly payloadVersions: readonly number[] };
+  readonly codec: {
+    /** Payload format versions that count: ascending, each once. */
+    readonly payloadVersions: readonly number[];
+    /** What contributors encode with unless they choose otherwise: a recommendation, no node checks it. */
+    readonly encoder: CharterEncoder;
+  };
   readonly merge: MergeRule;
   readonly base: {
     /** Sum of squares of all float tensors (docs/algorithms.md A), float64. */
@@ -100,7 +115,7 @@ export type CharterInput = Omit<Charter, 'version' | 'sealers' | 'codec'> & {
   /** None when left out. */
   readonly sealers?: Charter['sealers'];
   /** Payload version 1 when left out. */
-  readonly codec?: Charter['codec'];
+  readonly codec: Omit<Charter['codec'], 'payloadVersions'> & Partial<Pick<Charter['codec'], 'payloadVersions'>>;
 };
 
 /** Sorts the lists, checks every field, and returns the charter. @throws LogError */
@@ -119,7 +134,7 @@ export function createCharter(input: CharterInput): Charter {
         membership: input.membership === 'open' ? 'open' : bytes(input.membership),
         budgets: input.budgets,
         admission: input.admission,
-        codec: input.codec ?? { payloadVersions: [1] },
+        codec: { payloadVersions: input.codec.payloadVersions ?? [1], encoder: input.codec.encoder },
         merge: input.merge,
         base: {
           sumSquares: input.base.sumSquares,
@@ -181,7 +196,8 @@ export function isMember(charter: Charter, author: Uint8Array): boolean {
 function readCharter(fields: Fields): Charter {
   fields.version(1);
   fields.closed(KEYS);
-  const codec = fields.map('codec').closed(['payloadVersions']);
+  const codec = fields.map('codec').closed(['payloadVersions', 'encoder']);
+  const admission = checkAdmission(fields.map('admission'));
   const base = fields.map('base').closed(['sumSquares', 'tensors', 'sideFiles']);
   return {
     version: 1,
@@ -190,8 +206,11 @@ function readCharter(fields: Fields): Charter {
     sealers: checkSealers(fields.map('sealers')),
     membership: checkMembership(fields.raw('membership')),
     budgets: checkBudgets(fields.map('budgets')),
-    admission: checkAdmission(fields.map('admission')),
-    codec: { payloadVersions: checkPayloadVersions(codec) },
+    admission,
+    codec: {
+      payloadVersions: checkPayloadVersions(codec),
+      encoder: checkEncoder(codec.map('encoder'), admission),
+    },
     merge: readMergeRule(fields.map('merge')),
     base: {
       sumSquares: checkNumber(base.raw('sumSquares'), 'charter.base.sumSquares', Number.MIN_VALUE, Number.MAX_VALUE),
@@ -221,7 +240,15 @@ function plain(c: Charter): Charter {
       maxDensity: c.admission.maxDensity,
       maxPayloadBytes: c.admission.maxPayloadBytes,
     },
-    codec: { payloadVersions: [...c.codec.payloadVersions] },
+    codec: {
+      payloadVersions: [...c.codec.payloadVersions],
+      encoder: {
+        density: c.codec.encoder.density,
+        mode: c.codec.encoder.mode,
+        scaleUnit: c.codec.encoder.scaleUnit,
+        scaleFactor: c.codec.encoder.scaleFactor,
+      },
+    },
     merge: { method: c.merge.method, variant: c.merge.variant, alpha: c.merge.alpha, scale: c.merge.scale },
     base: {
       sumSquares: c.base.sumSquares,

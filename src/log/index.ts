@@ -28,6 +28,7 @@ export { authorKey, type Equivocation } from './chains.ts';
 export {
   type Charter,
   type CharterAdmission,
+  type CharterEncoder,
   type CharterFile,
   type CharterInput,
   type CharterTensor,
@@ -47,6 +48,7 @@ export {
   MAX_OTHER_ELEMENTS,
   MAX_PAYLOAD_VERSION,
   MAX_PAYLOAD_VERSIONS,
+  MAX_SCALE_FACTOR,
   MAX_SEALERS,
   MAX_SIDE_FILES,
   MAX_TENSOR_DIMENSIONS,

@@ -1,24 +1,34 @@
-/** Task vectors from files: a fine-tuned checkpoint beside its base, or a compressed update. */
+/** Task vectors from files: a fine-tuned checkpoint or a LoRA adapter beside its base, or a compressed update. */
 import { stat } from 'node:fs/promises';
+import { alignTensors } from '../codec/align.ts';
 import { CodecError, expand, openContainer } from '../codec/index.ts';
 import type { RunOptions } from '../run-options.ts';
-import { type Checkpoint, isFloat, isHubName, openCheckpoint } from '../tensors/index.ts';
+import { describeDifferences, type TensorDifference } from '../tensors/differences.ts';
+import {
+  AdapterError,
+  type Checkpoint,
+  isHubName,
+  type LoraAdapter,
+  openFinetune,
+  readDelta,
+} from '../tensors/index.ts';
 import { MergeError } from './errors.ts';
-import type { FoldTensor, TaskVector } from './task-vector.ts';
+import { elementsOf, type FoldTensor, type TaskVector } from './task-vector.ts';
 
 /** A task vector whose tensors can be read in any order and more than once. */
 export interface TaskVectorSource extends TaskVector {
   readonly path: string;
-  readonly kind: 'checkpoint' | 'update';
+  readonly kind: 'checkpoint' | 'adapter' | 'update';
   close(): Promise<void>;
 }
 
 /**
- * Opens a model of a merge: a safetensors file, a Hugging Face directory, or a file of `kinmerge encode`. Names and
- * shapes are compared with the base's float tensors here; values are read later, one tensor at a time.
+ * Opens a model of a merge: a safetensors file, a Hugging Face directory, a directory with a LoRA adapter, or a file of
+ * `kinmerge encode`. Names and shapes are compared with the base's float tensors here; values are read later, one
+ * tensor at a time. Of tied weights, which files store once or twice, the base's names decide.
  *
  * @param tensors - the base's float tensors, in the order of the fold
- * @throws MergeError `MODEL_MISMATCH`, `MODEL_UNREADABLE`; SafetensorsError, CheckpointError, CodecError
+ * @throws MergeError `MODEL_MISMATCH`, `MODEL_UNREADABLE`; AdapterError, SafetensorsError, CheckpointError, CodecError
  */
 export async function openTaskVector(
   path: string,
@@ -35,27 +45,64 @@ export async function openTaskVector(
     const update = await openUpdate(path, tensors, options);
     if (update !== null) return update;
   }
-  const finetune = await openCheckpoint(path, options);
+  const finetune = await openFinetune(path, base, options).catch((error: unknown) => {
+    throw asMismatch(path, error);
+  });
+  if (finetune.kind === 'adapter') return adapterSource(path, base, finetune.adapter, tensors, options);
+  const { checkpoint } = finetune;
   try {
-    const floats = [...finetune.tensors.values()].filter(({ dtype }) => isFloat(dtype));
-    requireSameTensors(path, tensors, floats);
+    const table = tensors.map(({ name, shape }) => ({ name, shape, elements: elementsOf(shape) }));
+    const { names } = await alignTensors(base, checkpoint, table, {}, options);
     return {
       path,
       kind: 'checkpoint',
-      close: () => finetune.close(),
+      close: () => checkpoint.close(),
       async read(index, out) {
-        const { name } = tensors[index]!;
-        const before = await base.readFloat32(name, options);
-        const after = await finetune.readFloat32(name, options);
+        const name = names[index] ?? null;
+        if (name === null) return false;
+        const before = await base.readFloat32(tensors[index]!.name, options);
+        const after = await checkpoint.readFloat32(name, options);
         // The precision of docs/algorithms.md, A: float32 whatever the stored dtypes.
         for (let i = 0; i < out.length; i++) out[i] = after[i]! - before[i]!;
         return true;
       },
     };
   } catch (error) {
-    await finetune.close();
-    throw error;
+    await checkpoint.close();
+    throw asMismatch(path, error);
   }
+}
+
+/** An adapter as dense updates, expanded one tensor at a time. */
+function adapterSource(
+  path: string,
+  base: Checkpoint,
+  adapter: LoraAdapter,
+  tensors: readonly FoldTensor[],
+  options: RunOptions,
+): TaskVectorSource {
+  return {
+    path,
+    kind: 'adapter',
+    close: () => adapter.close(),
+    async read(index, out) {
+      const delta = await readDelta(adapter, base, tensors[index]!.name, options);
+      if (delta === null) return false;
+      out.set(delta);
+      return true;
+    },
+  };
+}
+
+/** What does not fit the base, as this module's error; a merge has no flags that let differences pass. */
+function asMismatch(path: string, error: unknown): unknown {
+  const codes: readonly string[] = ['TENSOR_MISMATCH', 'ADAPTER_MISMATCH'];
+  const ours = error instanceof CodecError || error instanceof AdapterError;
+  if (!ours || !codes.includes(error.code)) return error;
+  const differences = (error.fields.differences ?? []) as readonly TensorDifference[];
+  const text = differences.length === 0 ? error.message : describeDifferences(differences, false);
+  const fields = { path, tensor: differences[0]?.tensor ?? error.fields.tensor, differences };
+  return new MergeError('MODEL_MISMATCH', `${path}: ${text}`, fields, { cause: error });
 }
 
 /** Null when the file is not a compressed update at all. */

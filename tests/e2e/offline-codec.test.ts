@@ -8,7 +8,8 @@ describe('encode, inspect, decode', { timeout: PATIENT_MS }, () => {
   test('an update keeps the signs of the largest changes, at one scale', async () => {
     const dir = await scratch();
     const update = join(dir, 'mnist.update');
-    const encoded = await runCli(['encode', expert('mnist'), '--base', BASE, '--out', update, '--json']);
+    const settings = ['--mode', 'global', '--density', '0.2', '--scale-unit', 'deviation', '--scale-factor', '4'];
+    const encoded = await runCli(['encode', expert('mnist'), '--base', BASE, '--out', update, ...settings, '--json']);
     expect(encoded).toMatchObject({ code: 0, stderr: '' });
     const { bytes, entropyBoundBytes, fp16Bytes, nnz, elements, scales } = encoded.json;
     expect(elements).toBe(453_888);
@@ -23,8 +24,8 @@ describe('encode, inspect, decode', { timeout: PATIENT_MS }, () => {
       kind: 'update',
       bytes: (await stat(update)).size,
       payloadBytes: bytes,
-      nonZero: nnz,
-      encoder: { mode: 'global', density: 0.2, scaleFactor: 4 },
+      entries: nnz,
+      encoder: { mode: 'global', density: 0.2, scaleUnit: 'deviation', scaleFactor: 4 },
     });
     expect(inspected.json.tensors).toHaveLength(53);
 
@@ -50,6 +51,33 @@ describe('encode, inspect, decode', { timeout: PATIENT_MS }, () => {
     expect(kept).toBe(nnz);
     expect(smallestKept).toBeGreaterThanOrEqual(largestCut);
     expect(await namesIn(dir)).toEqual(['mnist.safetensors', 'mnist.update']);
+  });
+
+  test('without settings every tensor has a selection and a scale of its own', async () => {
+    const dir = await scratch();
+    const update = join(dir, 'mnist.update');
+    const encoded = await runCli(['encode', expert('mnist'), '--base', BASE, '--out', update, '--json']);
+    expect(encoded).toMatchObject({ code: 0, stderr: '' });
+    const base = await opened(BASE);
+    const counts = [...base.tensors.values()].map(({ elements }) => Math.max(1, Math.floor(0.2 * elements)));
+    expect(encoded.json.nnz).toBe(counts.reduce((a, b) => a + b, 0));
+    expect(encoded.json.scales).toHaveLength(counts.length);
+    expect(encoded.json.bytes).toBeLessThanOrEqual(encoded.json.entropyBoundBytes);
+    const inspected = await runCli(['inspect', update, '--json']);
+    expect(inspected.json.encoder).toEqual({
+      mode: 'tensor',
+      density: 0.2,
+      scaleUnit: 'magnitude',
+      scaleFactor: expect.closeTo(1 / Math.sqrt(0.2), 12),
+    });
+    const vector = join(dir, 'mnist.safetensors');
+    expect((await runCli(['decode', update, '--base', BASE, '--out', vector])).code).toBe(0);
+    const values = await opened(vector);
+    for (const [i, name] of [...values.tensors.keys()].sort().entries()) {
+      const entries = await values.readFloat32(name);
+      const magnitudes = new Set(entries.map(Math.abs).filter((value) => value !== 0));
+      expect(magnitudes, name).toEqual(new Set([encoded.json.scales[i]]));
+    }
   });
 
   test('decode --apply writes base + update as a checkpoint directory', async () => {

@@ -5,14 +5,17 @@ import {
   CodecError,
   checkPayload,
   encodeTernarySync,
+  expand,
   maskWords,
   openContainer,
   openPayload,
   popcount,
+  type SignMasks,
   type TensorTable,
   ternaryFromSigns,
 } from '../../src/codec/index.ts';
 import { referenceDecode } from '../unit/codec/reference-decoder.ts';
+import { lowRank, randomNumbers } from '../unit/codec/support.ts';
 
 /** Environment variable for longer runs: inputs per property. */
 const RUNS = Number(process.env.KINMERGE_FUZZ_RUNS ?? 3_000);
@@ -44,6 +47,21 @@ function sample(density: number, scales: readonly number[], banded = false, most
   );
 }
 
+/** The matrices as low-rank tensors, the others ternary. */
+function lowRankSample(density: number, most: number): Uint8Array {
+  const random = randomNumbers(11);
+  return encodeTernarySync(
+    table,
+    table.flatMap(({ elements, shape }, index) => {
+      if (elements > most || elements === 0) return [];
+      const rows = shape[0]!;
+      const rank = Math.floor(elements / (rows + elements / rows) / 2);
+      if (rank < 1) return ternaryFromSigns(index, Int8Array.from({ length: elements }).fill(1), 0.5)!;
+      return lowRank(index, { rows, columns: elements / rows, rank, density, random });
+    }),
+  );
+}
+
 const samples = [
   sample(0.01, [0.5]),
   sample(0.2, [0.5, 0.25, 2]),
@@ -52,8 +70,10 @@ const samples = [
   sample(0.2, [1], true),
   // Small enough for the plain decoder, and so that most mutations fall into the code.
   sample(0.3, [1], true, 1000),
+  lowRankSample(0.1, Infinity),
+  lowRankSample(0.5, 1000),
 ];
-const head = containerHead(table, { mode: 'global', density: 0.2, scaleFactor: 4 });
+const head = containerHead(table, { mode: 'global', density: 0.2, scaleUnit: 'deviation', scaleFactor: 4 });
 
 type Mutation =
   | { kind: 'flip'; at: number; bit: number }
@@ -107,9 +127,15 @@ async function judge(bytes: Uint8Array): Promise<void> {
   const reference = referenceDecode(bytes, table);
   expect(reference === null).toBe(counted instanceof CodecError);
   if (!(counted instanceof CodecError)) {
-    expect(reference!.map((t) => [t.index, t.scale, t.signs.filter((s) => s > 0).length])).toEqual(
-      counted.tensors.map((t) => [t.index, t.scale, t.plus]),
-    );
+    expect(
+      reference!.map(({ index, scale, signs }) => {
+        const [sum, squares, peak] = [...signs].reduce(
+          ([a, b, c], k) => [a! + k, b! + k * k, Math.max(c!, Math.abs(k))],
+          [0, 0, 0],
+        );
+        return { index, scale, sum, squares, peak };
+      }),
+    ).toEqual(counted.tensors.map(({ entries: _, ...rest }) => rest));
   }
 }
 
@@ -129,13 +155,24 @@ async function decode(bytes: Uint8Array): Promise<void> {
     const { elements } = table[t.index]!;
     expect(t.index).toBeGreaterThan(previous);
     previous = t.index;
-    expect([t.plus.length, t.minus.length]).toEqual([maskWords(elements), maskWords(elements)]);
-    expect(popcount(t.plus) + popcount(t.minus)).toBe(t.nnz);
-    expect(t.plus.every((word, i) => (word & t.minus[i]!) === 0)).toBe(true);
+    if (t.form === 'low-rank') {
+      expect(t.rows * t.columns).toBe(elements);
+      checkMasks(t.left, t.rows * t.rank);
+      checkMasks(t.right, t.rank * t.columns);
+    } else checkMasks(t, elements);
     expect(t.scale > 0 && Number.isFinite(t.scale)).toBe(true);
+    const dense = new Float32Array(elements);
+    expand(t, dense);
+    expect(dense.every(Number.isFinite)).toBe(true);
     // Decoded content is sound: the encoder takes it.
     expect(encodeTernarySync(table, [t]).length).toBeGreaterThan(0);
   }
+}
+
+function checkMasks({ plus, minus, nnz }: SignMasks, elements: number): void {
+  expect([plus.length, minus.length]).toEqual([maskWords(elements), maskWords(elements)]);
+  expect(popcount(plus) + popcount(minus)).toBe(nnz);
+  expect(plus.every((word, i) => (word & minus[i]!) === 0)).toBe(true);
 }
 
 test('mutated payloads give a CodecError or a sound payload', async () => {
@@ -192,6 +229,32 @@ test('random code of coding 1 gives a CodecError or a sound payload', async () =
     { numRuns: RUNS, endOnFailure: true },
   );
   for (const kind of ['BAD_COUNT', 'BAD_SECTION_LENGTH']) expect(kinds).toContain(kind);
+}, 600_000);
+
+test('random factors of coding 2 give a CodecError or a sound payload', async () => {
+  const kinds = new Set<string>();
+  const tensors = fc.constantFrom([3, 30], [3, 15], [5, 2], [7, 7], [7, 16]);
+  const counts = fc.tuple(fc.integer({ min: 1, max: 12 }), fc.integer({ min: 1, max: 12 }));
+  const code = fc.uint8Array({ minLength: 1, maxLength: 6 });
+  await fc.assert(
+    fc.asyncProperty(
+      tensors,
+      fc.integer({ min: 0, max: 8 }),
+      counts,
+      code,
+      code,
+      async ([index, rows], rank, [nnzLeft, nnzRight], left, right) => {
+        const factors = [0, 2, left.length, nnzRight, 0, 3, right.length, ...left, ...right];
+        const section = [index!, nnzLeft, 2, rows!, rank, ...factors];
+        const bytes = Uint8Array.from([...Buffer.from('KMTV'), 1, 0, 1, 0, 0, 0, 0, 0, 0, 63, ...section]);
+        await judge(bytes);
+        const result = await outcome(checkPayload(bytes, table));
+        kinds.add(result instanceof CodecError ? result.code : 'sound');
+      },
+    ),
+    { numRuns: RUNS, endOnFailure: true },
+  );
+  for (const kind of ['BAD_FACTORS', 'BAD_COUNT', 'BAD_SECTION_LENGTH']) expect(kinds).toContain(kind);
 }, 600_000);
 
 test('mutated containers give a CodecError or open', async () => {

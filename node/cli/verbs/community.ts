@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { DEFAULT_POLICY } from '../../../src/kinship/index.ts';
 import { createCommunity, DEFAULT_BUDGET } from '../../community/create.ts';
 import { NodeError } from '../../errors.ts';
@@ -25,6 +25,10 @@ interface CreateVerbOptions extends CommonOptions {
   readonly minReference?: number;
   readonly maxPayload?: number;
   readonly maxDensity?: number;
+  readonly density?: number;
+  readonly mode?: 'global' | 'tensor';
+  readonly scaleUnit?: 'deviation' | 'magnitude';
+  readonly scaleFactor?: number;
   readonly budgetUpdates: number;
   readonly budgetBytes: number;
 }
@@ -51,6 +55,15 @@ export function communityVerbs(program: Command, register: Register): void {
     .option('--min-reference <n>', 'accepted updates from which on the relative gates apply', parseCount)
     .option('--max-payload <bytes>', 'largest payload', parseCount)
     .option('--max-density <share>', 'largest share of non-zero entries', parseNumber)
+    .option('--density <share>', 'share of weights that contributors keep by default', parseNumber)
+    .addOption(
+      new Option('--mode <mode>', 'their selection and scale: for the model, or for each tensor').choices([
+        'global',
+        'tensor',
+      ]),
+    )
+    .addOption(new Option('--scale-unit <unit>', 'what their scale is counted in').choices(['deviation', 'magnitude']))
+    .option('--scale-factor <factor>', 'their scale in that unit', parseNumber)
     .option('--budget-updates <n>', 'updates that one author may publish', parseCount, DEFAULT_BUDGET.updates)
     .option('--budget-bytes <bytes>', 'payload bytes that one author may publish', parseCount, DEFAULT_BUDGET.bytes);
   register<CreateVerbOptions>(create, async (context, _args, options) => {
@@ -71,6 +84,7 @@ export function communityVerbs(program: Command, register: Register): void {
         linear: options.linear === undefined ? undefined : await readNames(options.linear),
         merge: { method: 'opcm', variant: options.variant, alpha: options.alpha, scale: options.scale },
         limits: limitsFrom(options),
+        encoder: encoderFrom(options),
         budgets: { updates: options.budgetUpdates, bytes: options.budgetBytes },
       },
       { home: context.home },
@@ -84,6 +98,7 @@ export function communityVerbs(program: Command, register: Register): void {
       membership: charter.membership === 'open' ? 'open' : 'members',
       linear,
       admission: charter.admission,
+      encoder: charter.codec.encoder,
       merge: charter.merge,
       ownerKey: context.home.ownerKey,
     };
@@ -97,6 +112,10 @@ export function communityVerbs(program: Command, register: Register): void {
     );
     return EXIT.done;
   });
+}
+
+function encoderFrom({ density, mode, scaleUnit, scaleFactor }: CreateVerbOptions) {
+  return { density, mode, scaleUnit, scaleFactor };
 }
 
 function limitsFrom(options: CreateVerbOptions) {

@@ -6,14 +6,11 @@ import type { ContributeDocument } from '../../service/documents.ts';
 import type { CommonOptions, Register } from '../context.ts';
 import { EXIT } from '../exit-codes.ts';
 import { formatBytes } from '../output.ts';
-import { parseNumber } from '../parse.ts';
 import { withService } from '../with-service.ts';
+import { type EncoderOptions, encoderRequest, withEncoderOptions } from './encoder-options.ts';
 import { renderWhy } from './updates.ts';
 
-interface ContributeOptions extends CommonOptions {
-  readonly density?: number;
-  readonly scaleFactor?: number;
-  readonly mode?: 'global' | 'tensor';
+interface ContributeOptions extends CommonOptions, EncoderOptions {
   readonly title?: string;
   readonly license?: string;
   readonly note?: string;
@@ -24,20 +21,18 @@ interface ContributeOptions extends CommonOptions {
 export function contributeVerb(program: Command, register: Register): void {
   const command = program
     .command('contribute')
-    .argument('<finetune>', 'safetensors file or Hugging Face directory of the fine-tune')
+    .argument('<finetune>', 'the fine-tune: safetensors file, Hugging Face directory or LoRA adapter directory')
     .description('judge a fine-tune by the own node, then sign its compressed task vector and publish it')
-    .option('--density <share>', 'share of weights that are kept, 0 to 1 (default 0.2)', parseNumber)
-    .option('--scale-factor <factor>', 'scale in standard deviations of the task vector (default 4)', parseNumber)
-    .option('--mode <mode>', 'global: one mask and scale; tensor: one for each tensor (default global)')
     .option('--title <text>', 'what this fine-tune is')
     .option('--license <spdx>', 'its licence, as an SPDX expression')
     .option('--note <text>', 'anything else for the record')
     .option('--dry-run', 'stop after the verdict: sign and send nothing')
     .option('--force', 'sign and send it although the own node declines it');
+  withEncoderOptions(command, "the charter's");
   register<ContributeOptions>(command, async (context, [finetune = ''], options) => {
-    const { density, scaleFactor, mode, title, license, note, force, dryRun } = options;
-    const path = resolveCheckpointPath(finetune);
-    const request = { finetune: path, density, scaleFactor, mode, title, license, note, force, dryRun };
+    const { title, license, note, force, dryRun } = options;
+    const encoder = await encoderRequest(options);
+    const request = { finetune: resolveCheckpointPath(finetune), ...encoder, title, license, note, force, dryRun };
     try {
       const done = await withService(context, (service) =>
         service.contribute(request, { signal: context.signal, onProgress: context.output.progress }),

@@ -55,7 +55,7 @@ test('a payload too large for gossip is announced and pulled by blocks', { timeo
   const ada = await stage.joinAndStart('ada', await stage.createCommunity(base, ['--linear', linear]), base);
   const bob = await stage.joinAndStart('bob', ada.ready.join[0]!, base);
   await agree([ada, bob], (status) => status.peers === 1);
-  const done = await ada.api.contribute({ finetune, density: 0.5, scaleFactor: 1 });
+  const done = await ada.api.contribute({ finetune, choice: { density: 0.5, scaleFactor: 1 } });
   expect(done).toMatchObject({ verdict: 'accepted' });
   expect(done.bytes.payload).toBeGreaterThan(Math.max(MAX_INLINE_PAYLOAD_BYTES, BLOCK_BYTES));
   await agree([ada, bob], holding(1));

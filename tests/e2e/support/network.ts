@@ -84,9 +84,9 @@ export class Stage {
     return { code, stderr, document: stdout === '' ? undefined : JSON.parse(stdout) };
   }
 
-  /** Contributes with the settings of the demo. @throws when the node declines it, or anything else went wrong */
+  /** Contributes with the charter's settings, as the demo does. @throws when the node declines it, or anything else went wrong */
   contribute(node: DemoNode, finetune: string, title = ''): Promise<ContributeDocument> {
-    return node.api.contribute({ finetune, density: 0.2, scaleFactor: 4, title });
+    return node.api.contribute({ finetune, title });
   }
 
   /** Names of what a home stores of the log: nothing else changes when an update is published. */

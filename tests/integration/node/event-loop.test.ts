@@ -56,7 +56,8 @@ test('the event loop stays free while real updates arrive, are decided on, folde
   for (const task of TASKS) {
     const finetune = await openCheckpoint(join(VISION8, `expert-${task}.safetensors`));
     const out = join(pond.directory, `${task}.payload`);
-    await encodeTaskVector({ base, finetune, table: pond.table, density: 0.2, scaleFactor: 4 }, out, {});
+    const settings = { density: 0.2, mode: 'global', scaleUnit: 'deviation', scaleFactor: 4 } as const;
+    await encodeTaskVector({ base, finetune, table: pond.table, ...settings }, out, {});
     await finetune.close();
     updates.push(await updateOf(pond, generateKey(), new Uint8Array(await readFile(out)), { title: task }));
   }

@@ -32,6 +32,7 @@ const charter = createCharter({
   membership: 'open',
   budgets: { updates: 10, bytes: 1000 },
   admission: { ...DEFAULT_POLICY, maxNorm: 1, maxScale: 1, maxDensity: 0.5, maxPayloadBytes: 1000 },
+  codec: { encoder: { density: 0.2, mode: 'tensor', scaleUnit: 'magnitude', scaleFactor: 2 } },
   merge,
   base: {
     sumSquares: 1,
@@ -162,7 +163,7 @@ describe('by their content, whatever their names', () => {
     expect(alone).toMatchObject({ kind: 'payload', payload: `${record.record.payload}`, checked: false });
     await writeFile(join(dir, 'charter'), charterBytes);
     const { document: checked } = await inspect('h', payload, '--charter', join(dir, 'charter'));
-    expect(checked).toMatchObject({ kind: 'payload', checked: true, nonZero: 3, norm: Math.sqrt(3) / 4 });
+    expect(checked).toMatchObject({ kind: 'payload', checked: true, entries: 3, norm: Math.sqrt(3) / 4 });
     const { code, document } = await inspect('i', payload.subarray(0, -1), '--charter', join(dir, 'charter'));
     expect({ code, reason: document.error.code }).toEqual({ code: 1, reason: 'TRUNCATED' });
   });

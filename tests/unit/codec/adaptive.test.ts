@@ -1,8 +1,6 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { encodeAns } from '../../../src/codec/ans-encode.ts';
-import { log256, MAX_WIDTH, MIN_WIDTH } from '../../../src/codec/ans-model.ts';
 import {
   type AnsModel,
   checkPayload,
@@ -12,10 +10,12 @@ import {
   type TernaryTensor,
   ternaryFromSigns,
 } from '../../../src/codec/index.ts';
-import { encodeSection, sectionParameter } from '../../../src/codec/section-bits.ts';
-import { codeSection } from '../../../src/codec/section-choice.ts';
+import { MAX_WIDTH, MIN_WIDTH } from '../../../src/codec/limits.ts';
+import { codeSection, codeWith, sectionParameter } from '../../../src/codec/section-choice.ts';
+import { log256 } from '../../../src/codec/spread.ts';
 import {
   bandedSigns,
+  codingOf,
   decodeAll,
   failure,
   payloadOf,
@@ -92,7 +92,7 @@ describe('size', () => {
       fc.property(fc.integer({ min: 1, max: 60 }), share, fc.nat(), (n, p, seed) => {
         const t = ternaryFromSigns(0, bandedSigns(n * 24, 24, p, seed), 0.5);
         fc.pre(t !== null);
-        const golomb = encodeSection(t!, sectionParameter(t!.elements, t!.nnz));
+        const golomb = codeWith(t!, { golombM: sectionParameter(t!.elements, t!.nnz) });
         expect(codeSection(t!, [n, 24]).code.length).toBeLessThanOrEqual(golomb.length);
       }),
       { numRuns: 100 },
@@ -129,7 +129,7 @@ describe('round trip', () => {
           expect(decoded).toEqual(tensors);
           expect(encodeTernarySync(table, decoded)).toEqual(bytes);
           const reader = await openPayload(bytes, table);
-          for (const { model } of reader.sections) seen.add(!model ? 'golomb' : model.width === 0 ? 'flat' : 'rows');
+          for (const section of reader.sections) seen.add(codingOf(section));
           expect((await checkPayload(bytes, table)).nnz).toBe(reader.nnz);
         },
       ),
@@ -155,7 +155,7 @@ describe('round trip', () => {
       Int8Array.from({ length: elements }, (__, i) => sign(i)),
       0.5,
     )!;
-    const bytes = payloadOf(t, { golombM: 0, model }, encodeAns(t, model));
+    const bytes = payloadOf(t, { golombM: 0, model }, codeWith(t, { golombM: 0, model }));
     expect(await decodeAll(bytes, tableFor(elements))).toEqual([t]);
     expect((await checkPayload(bytes, tableFor(elements))).nnz).toBe(t.nnz);
   });
@@ -164,7 +164,7 @@ describe('round trip', () => {
 describe('integrity', () => {
   const t = ternaryFromSigns(0, bandedSigns(60 * 50, 50, 0.2, 11), 0.5)!;
   const model = { width: 50, rows: 4, columns: 4 };
-  const code = encodeAns(t, model);
+  const code = codeWith(t, { golombM: 0, model });
   const table = tableFor(3000);
 
   test('a changed bit anywhere in the code is noticed or gives other entries', async () => {
@@ -181,7 +181,7 @@ describe('integrity', () => {
       } else {
         // What is left: a bit that was a sign, as in any code that spends one bit on it.
         const [other] = await decodeAll(bytes, table);
-        expect(encodeAns(other!, model)).toEqual(changed);
+        expect(codeWith(other!, { golombM: 0, model })).toEqual(changed);
       }
     }
     expect(noticed).toBeGreaterThan(code.length * 6);

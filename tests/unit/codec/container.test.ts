@@ -13,7 +13,7 @@ import {
 import { MAX_CONTAINER_HEADER_BYTES, MAX_DIMENSIONS, MAX_NAME_BYTES } from '../../../src/codec/limits.ts';
 import { decodeAll, failure, MemorySource, temporaryDirectory, ternary } from './support.ts';
 
-const encoder = { mode: 'global', density: 0.2, scaleFactor: 4 } as const;
+const encoder = { mode: 'global', density: 0.2, scaleUnit: 'deviation', scaleFactor: 4 } as const;
 const table = [
   { name: 'a.weight', shape: [3, 2], elements: 6 },
   { name: 'b', shape: [], elements: 1 },
@@ -70,12 +70,12 @@ describe('containers', () => {
       ['w', { shape: [2, 4], values: Float32Array.of(1, -2, 3, 0, 0.5, 6, -7, 0.1) }],
     ]);
     for (const mode of ['global', 'tensor'] as const) {
-      const input = { base: finetune.zeros(), finetune, table: finetune.table(), density: 0.5, scaleFactor: 4, mode };
+      const input = { base: finetune.zeros(), finetune, table: finetune.table(), ...encoder, density: 0.5, mode };
       const report = await encodeTaskVector({ ...input, container: true }, direct);
       expect(await encodeTaskVector(input, bare)).toEqual(report);
       await writeContainer(wrapped, {
         table: input.table,
-        encoder: { mode, density: 0.5, scaleFactor: 4 },
+        encoder: { mode, density: 0.5, scaleUnit: 'deviation', scaleFactor: 4 },
         payload: bare,
       });
       expect(await readFile(direct)).toEqual(await readFile(wrapped));
@@ -120,6 +120,7 @@ describe('containers', () => {
     ['another key of the encoder', container({ ...header, encoder: { ...encoder, x: 1 } }), 'BAD_CONTAINER_HEADER'],
     ['another mode', container({ ...header, encoder: { ...encoder, mode: 'x' } }), 'BAD_CONTAINER_HEADER'],
     ['density 0', container({ ...header, encoder: { ...encoder, density: 0 } }), 'BAD_CONTAINER_HEADER'],
+    ['another scale unit', container({ ...header, encoder: { ...encoder, scaleUnit: 'x' } }), 'BAD_CONTAINER_HEADER'],
     ['scale factor 0', container({ ...header, encoder: { ...encoder, scaleFactor: 0 } }), 'BAD_CONTAINER_HEADER'],
     ['a list', container([1]), 'BAD_CONTAINER_HEADER'],
     ['tensors that are no list', container({ ...header, tensors: {} }), 'BAD_CONTAINER_HEADER'],

@@ -1,16 +1,11 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type EncodeInput, encodeTaskVector, type FloatSource, tableOf } from '../../../src/codec/index.ts';
-import { BlockSum, sampleDeviation } from '../../../src/codec/moments.ts';
-import type { Progress } from '../../../src/run-options.ts';
 import { decodeAll, failure, MemorySource, signsOf, sourceOf, temporaryDirectory } from './support.ts';
 
-const settings = { density: 0.5, scaleFactor: 2 };
+const settings = { density: 0.5, mode: 'global', scaleUnit: 'deviation', scaleFactor: 2 } as const;
 
 function input(base: FloatSource, finetune: FloatSource, more: Partial<EncodeInput> = {}): EncodeInput {
   return { base, finetune, table: tableOf(base), ...settings, ...more };
@@ -91,25 +86,65 @@ describe('what is kept', () => {
     expect([...signsOf((await decodeAll(out, finetune.table()))[0]!)]).toEqual([1, 0, 0, 0]);
   });
 
-  test('sums go by blocks of 65,536 entries of the flattened vector, however it is cut', () => {
-    const values = Float32Array.from({ length: 200_000 }, (_, i) => Math.sin(i) * 10 ** ((i % 13) - 6));
-    let total = 0;
-    for (let block = 0; block < values.length; block += 65_536) {
-      total += values.subarray(block, block + 65_536).reduce((a, b) => a + b, 0);
-    }
-    for (const cut of [200_000, 65_536, 1_000, 77_777]) {
-      const sum = new BlockSum();
-      const pieces = new BlockSum();
-      for (let at = 0; at < values.length; at += cut) {
-        const piece = values.slice(at, at + cut);
-        sum.add(values, at, Math.min(at + cut, values.length));
-        pieces.add(piece, 0, piece.length);
+  test('an entry that is zero is not kept where the share would take it, nor what lies behind the last entry', async () => {
+    const out = join(await temporaryDirectory(), 'payload');
+    const finetune = sourceOf({ a: [0, 1, -0, -2, 0], b: [0, 0], c: [3, 0, 0] });
+    for (const mode of ['global', 'tensor'] as const) {
+      for (const scaleUnit of ['deviation', 'magnitude'] as const) {
+        const report = await encodeTaskVector(input(finetune.zeros(), finetune, { mode, scaleUnit, density: 1 }), out);
+        expect(report.nnz).toBe(3);
+        const decoded = await decodeAll(out, finetune.table());
+        expect(decoded.map((t) => [t.index, ...signsOf(t)])).toEqual([
+          [0, 0, 1, 0, -1, 0],
+          [2, 1, 0, 0],
+        ]);
       }
-      expect(sum.value).toBe(total);
-      expect(pieces.value).toBe(total);
     }
-    expect(sampleDeviation(12, 1)).toBe(0);
-    expect(sampleDeviation(12, 4)).toBe(2);
+  });
+
+  test('ties that are cut are kept in flat order across tensors', async () => {
+    const out = join(await temporaryDirectory(), 'payload');
+    const finetune = sourceOf({ a: [1, 0, -1], b: [1, 1], c: [0, -1, 5, 1] });
+    const report = await encodeTaskVector(input(finetune.zeros(), finetune, { density: 5 / 9 }), out);
+    expect(report.nnz).toBe(5);
+    const decoded = await decodeAll(out, finetune.table());
+    expect(decoded.map((t) => [...signsOf(t)])).toEqual([
+      [1, 0, -1],
+      [1, 1],
+      [0, 0, 1, 0],
+    ]);
+  });
+});
+
+describe('the scale', () => {
+  const finetune = sourceOf({ a: [3, -1, 0, 0], b: [0.5, 0.25, -0.5, 0] });
+
+  test('in units of the mean kept magnitude, one of the vector', async () => {
+    const out = join(await temporaryDirectory(), 'payload');
+    const options = { density: 0.5, scaleUnit: 'magnitude', scaleFactor: 1.5 } as const;
+    const report = await encodeTaskVector(input(finetune.zeros(), finetune, options), out);
+    expect(report).toMatchObject({ sigma: null, leastSquaresScale: 1.25, scales: [1.875], nnz: 4 });
+    expect((await decodeAll(out, finetune.table())).map((t) => t.scale)).toEqual([1.875, 1.875]);
+  });
+
+  test('in units of the mean kept magnitude, one per tensor', async () => {
+    const out = join(await temporaryDirectory(), 'payload');
+    const options = { density: 0.5, mode: 'tensor', scaleUnit: 'magnitude', scaleFactor: 2 } as const;
+    const report = await encodeTaskVector(input(finetune.zeros(), finetune, options), out);
+    expect(report).toMatchObject({ sigma: null, leastSquaresScale: 1.25, scales: [4, 1], nnz: 4 });
+    expect(report.tensors).toEqual([
+      { index: 0, nnz: 2, sigma: null, scale: 4 },
+      { index: 1, nnz: 2, sigma: null, scale: 1 },
+    ]);
+  });
+
+  test('in deviations of the unpruned vector, one per tensor', async () => {
+    const out = join(await temporaryDirectory(), 'payload');
+    const sigma = Math.sqrt(9 / 3);
+    const values = sourceOf({ a: [1.5, -1.5, 1.5, -1.5], b: [0, 0, 0, 0] });
+    const report = await encodeTaskVector(input(values.zeros(), values, { mode: 'tensor' }), out);
+    expect(report.tensors).toEqual([{ index: 0, nnz: 2, sigma, scale: Math.fround(2 * sigma) }]);
+    expect(report.sigma).toBeNull();
   });
 });
 
@@ -181,7 +216,7 @@ describe('input that is refused', () => {
     expect(error.fields.differences).toEqual([
       { checkpoint: 'fine-tune', problem: 'reshaped', tensor: 'a', expected: [2, 3], found: [3, 2] },
       { checkpoint: 'fine-tune', problem: 'missing', tensor: 'b', expected: [4] },
-      { checkpoint: 'fine-tune', problem: 'not a float tensor', tensor: 'd' },
+      { checkpoint: 'fine-tune', problem: 'not a float tensor', tensor: 'd', dtype: 'I32' },
       { checkpoint: 'fine-tune', problem: 'extra', tensor: 'e', found: [1] },
     ]);
     for (const name of ['"a"', '"b"', '"d"', '"e"', '[2,3]', '[3,2]']) expect(error.message).toContain(name);
@@ -208,6 +243,7 @@ describe('input that is refused', () => {
     ['a negative scale factor', { scaleFactor: -1 }],
     ['an infinite scale factor', { scaleFactor: Number.POSITIVE_INFINITY }],
     ['an unknown mode', { mode: 'other' as 'global' }],
+    ['an unknown scale unit', { scaleUnit: 'other' as 'deviation' }],
   ])('%s', async (_, more) => {
     const source = sourceOf({ a: [1, 2] });
     const out = join(await temporaryDirectory(), 'payload');
@@ -221,72 +257,5 @@ describe('input that is refused', () => {
     await encodeTaskVector(input(source.zeros(), source), out);
     const table = [...source.table()].reverse();
     expect((await failure(encodeTaskVector(input(source.zeros(), source, { table }), out))).code).toBe('BAD_TABLE');
-  });
-});
-
-describe('a long run', () => {
-  const parts = Object.fromEntries(Array.from({ length: 6 }, (_, i) => [`t${i}`, [i + 1, -i, 0.5, 3 * i]] as const));
-
-  test.each(['global', 'tensor'] as const)('reports its progress: %s', async (mode) => {
-    const events: Progress[] = [];
-    const source = sourceOf(parts);
-    const out = join(await temporaryDirectory(), 'payload');
-    await encodeTaskVector(input(source.zeros(), source, { mode }), out, { onProgress: (p) => events.push(p) });
-    const phases = [...new Set(events.map((e) => e.phase))];
-    expect(phases).toEqual(mode === 'global' ? ['measuring', 'selecting', 'writing'] : ['selecting', 'writing']);
-    for (const phase of phases) {
-      const done = events.filter((e) => e.phase === phase).map((e) => e.done);
-      expect(done).toEqual([0, 1, 2, 3, 4, 5, 6]);
-    }
-    expect(events.every((e) => e.total === 6 && e.unit === 'tensors')).toBe(true);
-  });
-
-  test.each(['measuring', 'selecting', 'writing'])('stops at once while %s and leaves nothing', async (phase) => {
-    const controller = new AbortController();
-    const source = sourceOf(parts);
-    const directory = await temporaryDirectory();
-    let after = 0;
-    const run = encodeTaskVector(input(source.zeros(), source), join(directory, 'payload'), {
-      signal: controller.signal,
-      onProgress: (p) => {
-        if (controller.signal.aborted) after++;
-        if (p.phase === phase && p.done === 2) controller.abort(new Error('enough'));
-      },
-    });
-    await expect(run).rejects.toThrow('enough');
-    expect(after).toBe(0);
-    expect(await readdir(directory)).toEqual([]);
-  });
-
-  test('lets go of the tensors it has read: memory does not follow the model', async () => {
-    setFlagsFromString('--expose-gc');
-    const collect: () => void = runInNewContext('gc');
-    const elements = 10_000;
-    const names = Array.from({ length: 48 }, (_, i) => `t${String(i).padStart(2, '0')}`);
-    const pattern = Float32Array.from({ length: elements }, (_, i) => ((i * 7919) % 10_007) - 5_000);
-    const given: WeakRef<Float32Array>[] = [];
-    let mostAlive = 0;
-    const source = (zero: boolean): FloatSource => ({
-      tensors: new Map(names.map((name) => [name, { name, dtype: 'F32', shape: [elements], elements }])),
-      async readFloat32() {
-        if (given.length % 7 === 0) {
-          await setImmediate(); // A WeakRef holds its target until the current turn ends.
-          await setImmediate(); // A WeakRef holds its target until the current turn ends.
-          collect();
-          mostAlive = Math.max(mostAlive, given.filter((reference) => reference.deref()).length);
-        }
-        const values = zero ? new Float32Array(elements) : pattern.slice();
-        given.push(new WeakRef(values));
-        return values;
-      },
-    });
-    const out = join(await temporaryDirectory(), 'payload');
-    for (const mode of ['global', 'tensor'] as const) {
-      await encodeTaskVector(input(source(true), source(false), { mode, density: 0.2 }), out);
-    }
-    expect(given.length).toBe((3 + 2) * 2 * names.length);
-    // The pair in hand, and a few that the collector has not let go of yet: the same for any number of tensors.
-    expect(mostAlive).toBeGreaterThanOrEqual(1);
-    expect(mostAlive).toBeLessThanOrEqual(10);
   });
 });

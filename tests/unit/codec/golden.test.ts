@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { selectValues } from '../../../src/codec/encode/select-values.ts';
 import {
   encodeTaskVector,
   entropyBitsPerEntry,
@@ -13,7 +14,8 @@ import {
   type ScaleMode,
   type TernaryTensor,
 } from '../../../src/codec/index.ts';
-import { keepCount, Ternariser, TopK } from '../../../src/codec/select.ts';
+import { withKernel } from '../../../src/codec/kernel/pool.ts';
+import { keepCount } from '../../../src/codec/select.ts';
 import { decodeAll, FIXTURES, MemorySource, readFixture, signsOf, temporaryDirectory } from './support.ts';
 
 interface Sizes {
@@ -76,26 +78,12 @@ function concat(parts: Iterable<ArrayLike<number>>): number[] {
   return [...parts].flatMap((part) => Array.from(part));
 }
 
-/** The mask of one selection over several tensors. */
-function select(parts: Float32Array[], k: number): { signs: Int8Array[]; magnitudes: number; nnz: number } {
-  const topK = new TopK(
-    keepCount(
-      k,
-      parts.reduce((n, part) => n + part.length, 0),
-    ),
-  );
-  for (const part of parts) topK.countUpper(part, 0, part.length);
-  topK.locate();
-  for (const part of parts) topK.countLower(part, 0, part.length);
-  const threshold = topK.threshold();
-  const ternariser = new Ternariser(threshold);
-  let magnitudes = 0;
-  const signs = parts.map((part, index) => {
-    const taken = ternariser.take(index, part, 1);
-    magnitudes += taken.magnitudes;
-    return taken.tensor ? signsOf(taken.tensor) : new Int8Array(part.length);
-  });
-  return { signs, magnitudes, nnz: threshold.kept };
+/** One selection over several tensors. */
+function select(parts: readonly Float32Array[], k: number) {
+  const values = Float32Array.from(concat(parts));
+  const { masks, magnitude } = withKernel((kernel) => selectValues(kernel, values, k));
+  const t: TernaryTensor = { ...masks, index: 0, elements: values.length, scale: 1 };
+  return { signs: [...signsOf(t)], magnitude, nnz: masks.nnz };
 }
 
 function sizes(signs: ArrayLike<number>): Sizes {
@@ -153,17 +141,17 @@ describe.each(golden.groups)('golden group $group', ({ group, d, sigma, sigma_pe
     expect(keepCount(c.k, d)).toBe(c.n_keep);
 
     const whole = select(parts, c.k);
-    const mask = concat(whole.signs);
+    const mask = whole.signs;
     expect(mask).toEqual(concat([tensors.get(`global.${c.name}`)!.values]));
     expect(whole.nnz).toBe(c.global.nnz);
     expectSizes(sizes(mask), c.global);
-    close(whole.nnz === 0 ? 0 : whole.magnitudes / whole.nnz, c.least_squares_scale);
+    close(whole.magnitude, c.least_squares_scale);
 
     const each = parts.map((part) => select([part], c.k));
-    expect(concat(each.flatMap((s) => s.signs))).toEqual(concat([tensors.get(`pertensor.${c.name}`)!.values]));
+    expect(concat(each.map((s) => s.signs))).toEqual(concat([tensors.get(`pertensor.${c.name}`)!.values]));
     for (const [i, name] of names.entries()) {
       expect(each[i]!.nnz).toBe(c.pertensor[name]!.nnz);
-      expectSizes(sizes(each[i]!.signs[0]!), c.pertensor[name]!);
+      expectSizes(sizes(each[i]!.signs), c.pertensor[name]!);
     }
   });
 
@@ -178,6 +166,7 @@ describe.each(golden.groups)('golden group $group', ({ group, d, sigma, sigma_pe
           finetune: source,
           table,
           density: c.k,
+          scaleUnit: 'deviation' as const,
           scaleFactor: Number(factor),
           mode,
         };
@@ -195,7 +184,7 @@ describe.each(golden.groups)('golden group $group', ({ group, d, sigma, sigma_pe
           if (zero) continue;
           const t = decoded.get(index)!;
           expect(signsOf(t)).toEqual(expected);
-          close(report.tensors.find((entry) => entry.index === index)!.sigma, deviation);
+          close(report.tensors.find((entry) => entry.index === index)!.sigma ?? 0, deviation);
           expect(Math.abs(t.scale - Number(factor) * deviation)).toBeLessThanOrEqual(
             2 ** -24 * Number(factor) * deviation,
           );
@@ -220,7 +209,40 @@ describe.each(golden.groups)('golden group $group', ({ group, d, sigma, sigma_pe
       }
     }
   });
+
+  test.each(cases)('$name: in units of the mean kept magnitude the masks are the same', async (c) => {
+    const out = join(await temporaryDirectory(), 'payload');
+    const table = source.table();
+    const whole = Float32Array.from(concat(await read()));
+    for (const mode of ['global', 'tensor'] satisfies ScaleMode[]) {
+      const settings = { density: c.k, mode, scaleUnit: 'magnitude', scaleFactor: 1.5 } as const;
+      const report = await encodeTaskVector({ base: source.zeros(), finetune: source, table, ...settings }, out);
+      const decoded = new Map((await decodeAll(out, table)).map((t) => [t.index, t]));
+      const expectedMask = tensors.get(`${mode === 'global' ? 'global' : 'pertensor'}.${c.name}`)!.values;
+      let at = 0;
+      for (const [index, { elements }] of table.entries()) {
+        const expected = expectedMask.subarray(at, at + elements);
+        const mean =
+          mode === 'global' ? meanKept(whole, expectedMask) : meanKept(whole.subarray(at, at + elements), expected);
+        at += elements;
+        const t = decoded.get(index);
+        expect(t === undefined).toBe(expected.every((sign) => sign === 0));
+        if (t === undefined) continue;
+        expect(signsOf(t)).toEqual(expected);
+        expect(Math.abs(t.scale - 1.5 * mean)).toBeLessThanOrEqual(2 ** -23 * 1.5 * mean);
+      }
+      expect(report.sigma).toBeNull();
+      if (mode === 'global') close(report.leastSquaresScale, c.least_squares_scale);
+      else close(report.leastSquaresScale, report.nnz === 0 ? 0 : meanKept(whole, expectedMask));
+    }
+  });
 });
+
+/** Mean magnitude of the entries that a mask keeps, in float64. */
+function meanKept(values: Float32Array, mask: ArrayLike<number>): number {
+  const kept = values.filter((_, i) => mask[i] !== 0);
+  return kept.reduce((sum, value) => sum + Math.abs(value), 0) / kept.length;
+}
 
 function norm(sizesOfTable: readonly number[], decoded: ReadonlyMap<number, TernaryTensor>): number {
   let squares = 0;

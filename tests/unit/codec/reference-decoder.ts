@@ -1,13 +1,18 @@
 import type { TensorTable } from '../../../src/codec/index.ts';
 
+/** One coded tensor: its scale, and the row-major integers that it multiplies. */
+export interface ReferenceTensor {
+  readonly index: number;
+  readonly scale: number;
+  /** Signs of a ternary tensor; of a low-rank one, as 16-bit integers, the product of its factors. */
+  readonly signs: Int8Array | Int16Array;
+}
+
 /**
- * A second decoder, written from docs/payload-format.md alone with strings of bits, so slow and plain. Gives the signs
- * and scale of every coded tensor, or null for bytes that the document does not allow.
+ * A second decoder, written from docs/payload-format.md alone with strings of bits, so slow and plain. Gives every coded
+ * tensor, or null for bytes that the document does not allow.
  */
-export function referenceDecode(
-  bytes: Uint8Array,
-  table: TensorTable,
-): { index: number; scale: number; signs: Int8Array }[] | null {
+export function referenceDecode(bytes: Uint8Array, table: TensorTable): ReferenceTensor[] | null {
   try {
     return decode(bytes, table);
   } catch (error) {
@@ -22,7 +27,7 @@ function need(condition: boolean): void {
   if (!condition) throw new Refused();
 }
 
-function decode(bytes: Uint8Array, table: TensorTable): { index: number; scale: number; signs: Int8Array }[] {
+function decode(bytes: Uint8Array, table: TensorTable): ReferenceTensor[] {
   let at = 0;
   const take = (count: number) => {
     need(at + count <= bytes.length);
@@ -44,19 +49,7 @@ function decode(bytes: Uint8Array, table: TensorTable): { index: number; scale: 
     return value;
   };
 
-  need(Buffer.from(take(4)).toString('latin1') === 'KMTV' && take(1)[0] === 1);
-  const flags = take(1)[0]!;
-  const count = Buffer.from(take(4)).readUInt32LE();
-  need(flags <= 1 && count <= table.length);
-  const global = flags === 0 && count > 0 ? scale() : 0;
-  const tensors: { index: number; scale: number; signs: Int8Array }[] = [];
-  for (let section = 0; section < count; section++) {
-    const index = varint();
-    need(index < table.length && index > (tensors.at(-1)?.index ?? -1));
-    const { elements } = table[index]!;
-    const nnz = varint();
-    need(nnz >= 1 && nnz <= elements);
-    const coding = take(1)[0]!;
+  const codingFields = (coding: number, elements: number): CodingFields => {
     need(coding <= 1);
     const parameter = varint();
     let priors = 0;
@@ -66,19 +59,80 @@ function decode(bytes: Uint8Array, table: TensorTable): { index: number; scale: 
       priors = take(1)[0]!;
       need(priors > 0);
     }
-    const ownScale = flags === 1 ? scale() : global;
+    return { coding, parameter, priors };
+  };
+  const codeLength = (elements: number) => {
     const length = varint();
     need(length <= Math.ceil(elements / 4));
-    const code = take(length);
-    const signs =
-      coding === 0
-        ? golomb(code, elements, nnz, parameter)
-        : adaptive(code, elements, nnz, parameter, Math.floor(priors / 16), priors % 16);
+    return length;
+  };
+
+  need(Buffer.from(take(4)).toString('latin1') === 'KMTV' && take(1)[0] === 1);
+  const flags = take(1)[0]!;
+  const count = Buffer.from(take(4)).readUInt32LE();
+  need(flags <= 1 && count <= table.length);
+  const global = flags === 0 && count > 0 ? scale() : 0;
+  const tensors: ReferenceTensor[] = [];
+  for (let section = 0; section < count; section++) {
+    const index = varint();
+    need(index < table.length && index > (tensors.at(-1)?.index ?? -1));
+    const { elements } = table[index]!;
+    const nnz = varint();
+    need(nnz >= 1 && nnz <= elements);
+    const coding = take(1)[0]!;
+    need(coding <= 2);
+    if (coding < 2) {
+      const fields = codingFields(coding, elements);
+      const ownScale = flags === 1 ? scale() : global;
+      const length = codeLength(elements);
+      tensors.push({ index, scale: ownScale, signs: decodeCode(take(length), elements, nnz, fields) });
+      continue;
+    }
+    const rows = varint();
+    need(rows > 0 && elements % rows === 0);
+    const columns = elements / rows;
+    const rank = varint();
+    need(rank >= 1 && rank <= 1024 && rows <= 4_194_304 && columns <= 4_194_304);
+    need(rank * (rows + columns) <= elements && nnz <= rows * rank);
+    const ownScale = flags === 1 ? scale() : global;
+    for (let k = 1; k <= rank; k++) need(Math.fround(k * ownScale) === k * ownScale);
+    // As many low bits of the mantissa are 0 as the rank has in binary.
+    const spare = 2 ** rank.toString(2).length;
+    need(Buffer.from(Float32Array.of(ownScale).buffer).readUInt32LE() % spare === 0);
+    const leftFields = codingFields(take(1)[0]!, rows * rank);
+    const leftLength = codeLength(rows * rank);
+    const rightCount = varint();
+    need(rightCount >= 1 && rightCount <= rank * columns);
+    const rightFields = codingFields(take(1)[0]!, rank * columns);
+    const rightLength = codeLength(rank * columns);
+    const left = decodeCode(take(leftLength), rows * rank, nnz, leftFields);
+    const right = decodeCode(take(rightLength), rank * columns, rightCount, rightFields);
+    const signs = new Int16Array(elements);
+    for (let i = 0; i < elements; i++) {
+      const [row, column] = [Math.floor(i / columns), i % columns];
+      for (let k = 0; k < rank; k++) signs[i]! += left[row * rank + k]! * right[k * columns + column]!;
+    }
     tensors.push({ index, scale: ownScale, signs });
   }
   need(at === bytes.length);
   if (flags === 1) need(new Set(tensors.map((t) => t.scale)).size > 1);
   return tensors;
+}
+
+interface CodingFields {
+  readonly coding: number;
+  readonly parameter: number;
+  readonly priors: number;
+}
+
+function decodeCode(
+  code: Uint8Array,
+  elements: number,
+  nnz: number,
+  { coding, parameter, priors }: CodingFields,
+): Int8Array {
+  if (coding === 0) return golomb(code, elements, nnz, parameter);
+  return adaptive(code, elements, nnz, parameter, Math.floor(priors / 16), priors % 16);
 }
 
 function golomb(code: Uint8Array, elements: number, nnz: number, m: number): Int8Array {

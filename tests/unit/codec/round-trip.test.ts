@@ -16,7 +16,7 @@ import {
   type TensorTable,
   type TernaryTensor,
 } from '../../../src/codec/index.ts';
-import { encodeSection, sectionParameter } from '../../../src/codec/section-bits.ts';
+import { codeWith, sectionParameter } from '../../../src/codec/section-choice.ts';
 import { decodeAll, failure, payloadOf, share, signsOf, tableFor, temporaryDirectory, ternary } from './support.ts';
 
 /** Tables with tensors of many lengths and densities, dense and sparse, clustered and spread. */
@@ -84,8 +84,10 @@ describe('payload round trip', () => {
           tensors: tensors.map((t) => ({
             index: t.index,
             scale: t.scale,
-            plus: popcount(t.plus),
-            minus: popcount(t.minus),
+            entries: t.nnz,
+            sum: popcount(t.plus) - popcount(t.minus),
+            squares: t.nnz,
+            peak: 1,
           })),
           elements: table.reduce((n, t) => n + t.elements, 0),
           nnz: tensors.reduce((n, t) => n + t.nnz, 0),
@@ -134,7 +136,7 @@ describe('payload round trip', () => {
     const bytes = encodeTernarySync(table, [tensor]);
     expect(await decodeAll(bytes, table)).toEqual([tensor]);
     expect(sectionParameter(n, tensor.nnz)).toBe(1);
-    const long = payloadOf(tensor, { golombM: 1 }, encodeSection(tensor, 1));
+    const long = payloadOf(tensor, { golombM: 1 }, codeWith(tensor, { golombM: 1 }));
     expect(await decodeAll(long, table)).toEqual([tensor]);
     expect(bytes.length).toBeLessThan(long.length);
   });
@@ -195,7 +197,7 @@ describe('sizes', () => {
         const t = ternary(0, part);
         const golombM = sectionParameter(t.elements, t.nnz);
         expect(golombM).toBe(golombParameter(t.nnz / part.length));
-        const code = encodeSection(t, golombM);
+        const code = codeWith(t, { golombM });
         expect(await decodeAll(payloadOf(t, { golombM }, code), table)).toEqual([t]);
         // The encoder takes what is smaller.
         const { byteLength } = (await openPayload(encodeTernarySync(table, [t]), table)).sections[0]!;

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -7,14 +7,20 @@ import { expect, onTestFinished } from 'vitest';
 import { formatHeader, formatSection } from '../../../src/codec/format.ts';
 import {
   CodecError,
+  checkPayload,
   type FloatSource,
+  isPayloadFault,
+  type LowRankTensor,
   openPayload,
   type PayloadSource,
   type SectionCoding,
+  type SignMasks,
   type TensorTable,
   type TernaryTensor,
   tableOf,
   ternaryFromSigns,
+  type UpdateSection,
+  type UpdateTensor,
 } from '../../../src/codec/index.ts';
 
 export const FIXTURES = new URL('../../fixtures/', import.meta.url);
@@ -41,10 +47,11 @@ export interface MemoryTensor {
   readonly dtype?: string;
 }
 
-/** A checkpoint in memory that counts its reads. */
+/** A checkpoint given as arrays, which a file of float32 holds as soon as one is asked for; it counts its reads. */
 export class MemorySource implements FloatSource {
   readonly tensors = new Map<string, { name: string; dtype: string; shape: readonly number[]; elements: number }>();
   readonly #values = new Map<string, Float32Array>();
+  #file: string | undefined;
   reads = 0;
 
   constructor(tensors: Iterable<readonly [string, MemoryTensor]>) {
@@ -59,6 +66,15 @@ export class MemorySource implements FloatSource {
     return this.#values.get(name)!.slice();
   }
 
+  place(name: string): { path: string; offset: number; byteLength: number; dtype: string } {
+    this.reads++;
+    this.#file ??= writeArrays([...this.#values.values()]);
+    const names = [...this.#values.keys()];
+    const before = names.slice(0, names.indexOf(name));
+    const offset = before.reduce((sum, other) => sum + this.#values.get(other)!.byteLength, 0);
+    return { path: this.#file, offset, byteLength: this.#values.get(name)!.byteLength, dtype: 'F32' };
+  }
+
   /** The same tensors, all zero: the base of which this source is the task vector. */
   zeros(): MemorySource {
     return new MemorySource(
@@ -69,6 +85,23 @@ export class MemorySource implements FloatSource {
   table(): TensorTable {
     return tableOf(this);
   }
+}
+
+const arrayDirectories: string[] = [];
+process.once('exit', () => {
+  for (const directory of arrayDirectories) rmSync(directory, { recursive: true, force: true });
+});
+
+/** One file of all the arrays, in a directory that is removed when the process ends. */
+function writeArrays(arrays: readonly Float32Array[]): string {
+  const directory = mkdtempSync(join(tmpdir(), 'kinmerge-arrays-'));
+  arrayDirectories.push(directory);
+  const path = join(directory, 'values');
+  writeFileSync(
+    path,
+    Buffer.concat(arrays.map(({ buffer, byteOffset, byteLength }) => Buffer.from(buffer, byteOffset, byteLength))),
+  );
+  return path;
 }
 
 /** A source of vectors given as plain numbers, by name. */
@@ -128,6 +161,63 @@ export function bandedSigns(elements: number, width: number, density: number, se
   });
 }
 
+/** What a random low-rank tensor is to be like. */
+export interface LowRankShape {
+  readonly rows: number;
+  readonly columns: number;
+  readonly rank: number;
+  /** Share of the factors' entries that are not 0; one is set where it would be none. */
+  readonly density: number;
+  readonly scale?: number;
+  readonly random: () => number;
+}
+
+export function lowRank(
+  index: number,
+  { rows, columns, rank, density, scale = 0.5, random }: LowRankShape,
+): LowRankTensor {
+  const factor = (elements: number): SignMasks => {
+    const signs = Int8Array.from({ length: elements }, () => (random() >= density ? 0 : random() < 0.5 ? -1 : 1));
+    if (signs.every((sign) => sign === 0)) signs[Math.floor(random() * elements)] = 1;
+    const { plus, minus, nnz } = ternary(index, signs);
+    return { plus, minus, nnz };
+  };
+  return {
+    form: 'low-rank',
+    index,
+    elements: rows * columns,
+    scale,
+    rows,
+    columns,
+    rank,
+    left: factor(rows * rank),
+    right: factor(rank * columns),
+  };
+}
+
+/** The integers of a tensor by the definition of a matrix product: three loops over single bits. */
+export function integersOf(t: UpdateTensor): Int16Array {
+  const bit = (mask: Uint32Array, i: number) => (mask[i >>> 5]! >>> (i & 31)) & 1;
+  const sign = ({ plus, minus }: SignMasks, i: number) => bit(plus, i) - bit(minus, i);
+  if (t.form !== 'low-rank') return Int16Array.from({ length: t.elements }, (_, i) => sign(t, i));
+  const integers = new Int16Array(t.elements);
+  for (let i = 0; i < t.rows; i++) {
+    for (let j = 0; j < t.columns; j++) {
+      for (let k = 0; k < t.rank; k++) {
+        integers[i * t.columns + j]! += sign(t.left, i * t.rank + k) * sign(t.right, k * t.columns + j);
+      }
+    }
+  }
+  return integers;
+}
+
+/** How a section is coded, in a word. */
+export function codingOf(section: UpdateSection): 'golomb' | 'flat' | 'rows' | 'low-rank' {
+  if (section.form === 'low-rank') return 'low-rank';
+  if (section.model === undefined) return 'golomb';
+  return section.model.width === 0 ? 'flat' : 'rows';
+}
+
 /** A payload of one tensor, coded as a test wishes. */
 export function payloadOf(t: TernaryTensor, coding: SectionCoding, code: Uint8Array): Uint8Array {
   return new Uint8Array(Buffer.concat([formatHeader(1, t.scale), formatSection(t, coding, false, code.length), code]));
@@ -141,15 +231,23 @@ export function signsOf(t: TernaryTensor): Int8Array {
   return signs;
 }
 
-export async function decodeAll(source: PayloadSource, table: TensorTable): Promise<TernaryTensor[]> {
+export async function readAll(source: PayloadSource, table: TensorTable): Promise<UpdateTensor[]> {
   const reader = await openPayload(source, table);
   try {
-    const tensors: TernaryTensor[] = [];
+    const tensors: UpdateTensor[] = [];
     for await (const tensor of reader.tensors()) tensors.push(tensor);
     return tensors;
   } finally {
     await reader.close();
   }
+}
+
+/** The tensors of a payload that has ternary ones alone. */
+export async function decodeAll(source: PayloadSource, table: TensorTable): Promise<TernaryTensor[]> {
+  return (await readAll(source, table)).map((tensor) => {
+    if (tensor.form === 'low-rank') expect.fail(`tensor ${tensor.index} is low-rank`);
+    return tensor;
+  });
 }
 
 /** A directory that is removed when the test ends. */
@@ -167,3 +265,31 @@ export async function failure(promise: Promise<unknown>): Promise<CodecError> {
   expect(error).toBeInstanceOf(CodecError);
   return error as CodecError;
 }
+
+/** The code of a payload's failure, the same from memory, from a file, and while decoding. */
+export async function fault(bytes: Uint8Array, table: TensorTable): Promise<string> {
+  const path = join(await temporaryDirectory(), 'payload');
+  await writeFile(path, bytes);
+  const errors = [
+    await failure(checkPayload(bytes, table)),
+    await failure(checkPayload(path, table)),
+    await failure(readAll(bytes, table)),
+    await failure(readAll(path, table)),
+  ];
+  expect(new Set(errors.map((e) => `${e.code} ${e.message}`)).size).toBe(1);
+  expect(errors.every(isPayloadFault)).toBe(true);
+  return errors[0]!.code;
+}
+
+/** The low-rank tensor of the format document's example. */
+export const DOCUMENT_LOW_RANK: LowRankTensor = {
+  form: 'low-rank',
+  index: 0,
+  elements: 16,
+  scale: 0.5,
+  rows: 4,
+  columns: 4,
+  rank: 2,
+  left: { plus: Uint32Array.of(0b100_0011), minus: Uint32Array.of(0b1000), nnz: 4 },
+  right: { plus: Uint32Array.of(0b1_0001), minus: Uint32Array.of(0b1000_0100), nnz: 4 },
+};

@@ -15,13 +15,17 @@ beforeAll(async () => {
 });
 afterAll(() => base.close());
 
+/** The settings of the vision8 notes: the scale is four standard deviations of the unpruned vector. */
+const PAPER = { density: 0.2, scaleUnit: 'deviation', scaleFactor: 4 } as const;
+
 test('the eight experts at density 0.2 take less than the entropy bound of one global density', async () => {
   const out = join(await temporaryDirectory(), 'payload');
   const table = tableOf(base);
   const ratios: number[] = [];
   for (const task of TASKS) {
     const finetune = await openCheckpoint(join(directory, `expert-${task}.safetensors`));
-    const report = await encodeTaskVector({ base, finetune, table, density: 0.2, scaleFactor: 4 }, out);
+    const input = { base, finetune, table, ...PAPER, mode: 'global' } as const;
+    const report = await encodeTaskVector(input, out);
     await finetune.close();
     expect(report.elements).toBe(453_888);
     expect(report.nnz).toBe(Math.floor(0.2 * 453_888));
@@ -54,7 +58,7 @@ test('scales per tensor keep every tensor and take less than the bound of one de
   const ratios: number[] = [];
   for (const task of TASKS) {
     const finetune = await openCheckpoint(join(directory, `expert-${task}.safetensors`));
-    const input = { base, finetune, table, density: 0.2, scaleFactor: 4, mode: 'tensor' } as const;
+    const input = { base, finetune, table, ...PAPER, mode: 'tensor' } as const;
     const report = await encodeTaskVector(input, out);
     await finetune.close();
     expect(report.tensors.length).toBe(table.length);

@@ -49,15 +49,15 @@ export const bytes = (shape: readonly number[], ...values: number[]): Content =>
 });
 
 /** A linear classifier: logits[N,C] = images[N,4] . weight[C,4]^T. */
-export async function writeLinearGraph(path: string): Promise<string> {
+export async function writeLinearGraph(path: string, weight = 'weight'): Promise<string> {
   const model = encodeModel({
     name: 'linear',
     inputs: [
       { name: 'images', type: 'float32', shape: ['N', 4] },
-      { name: 'weight', type: 'float32', shape: ['C', 4] },
+      { name: weight, type: 'float32', shape: ['C', 4] },
     ],
     outputs: [{ name: 'logits', type: 'float32', shape: ['N', 'C'] }],
-    nodes: [{ op: 'Gemm', inputs: ['images', 'weight'], outputs: ['logits'], ints: { transB: 1 } }],
+    nodes: [{ op: 'Gemm', inputs: ['images', weight], outputs: ['logits'], ints: { transB: 1 } }],
   });
   await writeFile(path, model);
   return path;

@@ -26,7 +26,13 @@ const policy: AdmissionPolicy = {
 };
 
 function update(id: string, change: Partial<PayloadMeasure> = {}): Candidate {
-  const measure = { bytes: 10, tensors: [{ index: 0, scale: 1, plus: 1, minus: 0 }], elements: 100, nnz: 1, norm: 1 };
+  const measure = {
+    bytes: 10,
+    tensors: [{ index: 0, scale: 1, entries: 1, sum: 1, squares: 1, peak: 1 }],
+    elements: 100,
+    nnz: 1,
+    norm: 1,
+  };
   return { id, kind: 'update', payload: { ...measure, sum: 1, ...change } };
 }
 
@@ -325,8 +331,8 @@ describe('the running median', () => {
 function scaled(scale: number): Partial<PayloadMeasure> {
   return {
     tensors: [
-      { index: 0, scale: 0.5, plus: 1, minus: 0 },
-      { index: 1, scale, plus: 1, minus: 0 },
+      { index: 0, scale: 0.5, entries: 1, sum: 1, squares: 1, peak: 1 },
+      { index: 1, scale, entries: 1, sum: 1, squares: 1, peak: 1 },
     ],
   };
 }

@@ -16,7 +16,7 @@ const policy = policyForBase([{ elements: 100, sumSquares: 10_000 }]);
 function decisions(cosine: number, ids = ['first', 'second']): Decision[] {
   const payload = {
     bytes: 321,
-    tensors: [{ index: 0, scale: 1 / 3, plus: 5, minus: 4 }],
+    tensors: [{ index: 0, scale: 1 / 3, entries: 9, sum: 1, squares: 9, peak: 1 }],
     elements: 100,
     nnz: 9,
     norm: 1,
@@ -51,9 +51,9 @@ describe('explaining a decision', () => {
       ['bounds', 'payload', 'decodes', 'decodes', 'pass', ''],
       ['bounds', 'payload bytes', '321', 'at most 2147483648', 'pass', ''],
       ['bounds', 'norm', '1', 'above 0', 'pass', ''],
-      ['bounds', 'non-zero share', '0.09', 'at most 0.5', 'pass', ''],
+      ['bounds', 'coded share', '0.09', 'at most 0.5', 'pass', ''],
       ['bounds', 'norm', '1', 'at most 20', 'pass', ''],
-      ['bounds', 'largest scale', '0.333333', 'at most 20', 'pass', ''],
+      ['bounds', 'largest entry', '0.333333', 'at most 20', 'pass', ''],
       [
         'norm',
         'norm to the median of the accepted',

@@ -13,8 +13,7 @@ describe('counting two payloads', () => {
           const [left, right] = updates.map((update) => update.signs[index]!);
           if (!left!.some((sign) => sign !== 0) || !right!.some((sign) => sign !== 0)) return [];
           const products = left!.map((sign, k) => sign * right![k]!);
-          const agree = products.filter((product) => product > 0).length;
-          return [{ index, agree, disagree: products.filter((product) => product < 0).length }];
+          return [{ index, inner: products.reduce((sum, product) => sum + product, 0) }];
         });
         expect(counts.tensors).toEqual(expected);
         expect(await countPairs(b!.payload, a!.payload)).toEqual(counts);
@@ -101,7 +100,7 @@ describe('similarity of ternary updates', () => {
 
   it('knows a constant vector exactly, where a variance would be rounded', () => {
     const scale = Math.fround(0.1);
-    const counts = { tensors: [{ index: 0, agree: 3, disagree: 0 }] };
+    const counts = { tensors: [{ index: 0, inner: 3 }] };
     const constant = measureOf([{ signs: [1, 1, 1], scale }]);
     const almost = measureOf([{ signs: [1, 1, -1], scale }]);
     expect(similarity(constant, constant, counts).pearson).toBeNull();
@@ -112,8 +111,8 @@ describe('similarity of ternary updates', () => {
     ]);
     const two = {
       tensors: [
-        { index: 0, agree: 2, disagree: 0 },
-        { index: 1, agree: 1, disagree: 0 },
+        { index: 0, inner: 2 },
+        { index: 1, inner: 1 },
       ],
     };
     expect(similarity(steps, steps, two).pearson).toBe(1);
@@ -136,12 +135,12 @@ describe('similarity of ternary updates', () => {
     const a = measureOf([{ signs: [1, 1, 0], scale: 1 }]);
     const wrong = [
       { tensors: [] },
-      { tensors: [{ index: 1, agree: 1, disagree: 0 }] },
-      { tensors: [{ index: 0, agree: 2, disagree: 1 }] },
+      { tensors: [{ index: 1, inner: 1 }] },
+      { tensors: [{ index: 0, inner: 3 }] },
       {
         tensors: [
-          { index: 0, agree: 2, disagree: 0 },
-          { index: 1, agree: 0, disagree: 0 },
+          { index: 0, inner: 2 },
+          { index: 1, inner: 0 },
         ],
       },
     ];

@@ -10,7 +10,7 @@ import {
   MAX_KINSHIP_UPDATES,
   meanKinship,
   pairFixed,
-  type TernarySource,
+  type UpdateSource,
 } from '../../../src/kinship/index.ts';
 import { communityArbitrary, measureOf, type Packed, pack, seeded, shuffled, tableOf, ternaries } from './support.ts';
 
@@ -53,16 +53,17 @@ describe('the running kinship state', () => {
   });
 
   it('has fixed scales that round halves up and stay within one', () => {
-    expect(fixedScale(1, 1)).toBe(FIXED_ONE);
-    expect(fixedScale(3, 2 ** 33)).toBe(2);
-    expect(fixedScale(1, 2 ** 34)).toBe(0);
-    expect(() => fixedScale(1, 0)).toThrow(expect.objectContaining({ code: 'ZERO_UPDATE' }));
-    expect(() => fixedScale(2, 1)).toThrow(expect.objectContaining({ code: 'MEASURE_MISMATCH' }));
+    const one = (scale: number) => ({ scale, peak: 1 });
+    expect(fixedScale(one(1), 1)).toBe(FIXED_ONE);
+    expect(fixedScale(one(3), 2 ** 33)).toBe(2);
+    expect(fixedScale(one(1), 2 ** 34)).toBe(0);
+    expect(() => fixedScale(one(1), 0)).toThrow(expect.objectContaining({ code: 'ZERO_UPDATE' }));
+    expect(() => fixedScale(one(2), 1)).toThrow(expect.objectContaining({ code: 'MEASURE_MISMATCH' }));
     const float32 = fc.float({ min: 2 ** -126, noNaN: true, noDefaultInfinity: true });
     fc.assert(
       fc.property(fc.array(float32, { minLength: 1, maxLength: 5 }), (scales) => {
         const measure = measureOf(scales.map((scale) => ({ signs: [1], scale })));
-        for (const scale of scales) expect(fixedScale(scale, measure.norm)).toBeLessThanOrEqual(FIXED_ONE);
+        for (const scale of scales) expect(fixedScale(one(scale), measure.norm)).toBeLessThanOrEqual(FIXED_ONE);
       }),
     );
   });
@@ -84,7 +85,7 @@ describe('the running kinship state', () => {
     // A norm equal to the scale, as one entry in it would give: the largest step that an entry can take.
     const largest = {
       bytes: 0,
-      tensors: [{ index: 0, scale: 1, plus: 1, minus: 1 }],
+      tensors: [{ index: 0, scale: 1, entries: 2, sum: 0, squares: 2, peak: 1 }],
       elements: 2,
       nnz: 2,
       norm: 1,
@@ -112,7 +113,7 @@ describe('the running kinship state', () => {
     const before = await state.dot(b.payload, b.measure);
 
     const [first, second] = b.measure.tensors;
-    const lying = { ...b.measure, tensors: [first!, { ...second!, plus: second!.plus + 1 }] };
+    const lying = { ...b.measure, tensors: [first!, { ...second!, sum: second!.sum + 1 }] };
     await expect(state.add(b.payload, lying)).rejects.toMatchObject({ code: 'MEASURE_MISMATCH' });
     await expect(state.add(b.payload, { ...b.measure, tensors: [first!] })).rejects.toMatchObject({
       code: 'MEASURE_MISMATCH',
@@ -140,7 +141,7 @@ describe('the running kinship state', () => {
       { signs: [1, -1], scale: 1 },
     ]);
     let reads = 0;
-    const dying: TernarySource = {
+    const dying: UpdateSource = {
       ...source(tensors),
       tensor: async (index) => {
         reads += 1;
@@ -188,17 +189,9 @@ describe('the running kinship state', () => {
 });
 
 /** Tensors in memory, for what no encoded payload can be or is too slow to read a million times. */
-function source(tensors: readonly TernaryTensor[]): TernarySource {
+function source(tensors: readonly TernaryTensor[]): UpdateSource {
   return {
-    sections: tensors.map(({ index, elements, nnz, scale }) => ({
-      index,
-      elements,
-      nnz,
-      scale,
-      golombM: 1,
-      offset: 0,
-      byteLength: 0,
-    })),
+    sections: tensors,
     tensor: async (index) => tensors.find((tensor) => tensor.index === index) ?? null,
   };
 }

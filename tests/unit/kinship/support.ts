@@ -2,7 +2,13 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { checkPayload, encodeTernary, openPayload } from '../../../src/codec/index.ts';
 import { ternaryFromSigns } from '../../../src/codec/ternary.ts';
-import type { PayloadMeasure, PayloadReader, TensorTable, TernaryTensor } from '../../../src/codec/types.ts';
+import type {
+  PayloadMeasure,
+  PayloadReader,
+  TensorTable,
+  TernaryTensor,
+  UpdateTensor,
+} from '../../../src/codec/types.ts';
 
 export const FIXTURES = new URL('../../fixtures/', import.meta.url);
 
@@ -34,7 +40,7 @@ export interface Packed {
 }
 
 /** Encodes, opens and measures: what a node does with an update. */
-export async function pack(table: TensorTable, tensors: readonly TernaryTensor[]): Promise<Packed> {
+export async function pack(table: TensorTable, tensors: readonly UpdateTensor[]): Promise<Packed> {
   const bytes = await encodeTernary(table, tensors);
   return { bytes, payload: await openPayload(bytes, table), measure: await checkPayload(bytes, table) };
 }
@@ -49,7 +55,7 @@ export function measureOf(vectors: readonly { signs: ArrayLike<number>; scale: n
     nnz += plus + minus;
     squares += scale * scale * (plus + minus);
     sum += scale * (plus - minus);
-    return { index, scale, plus, minus };
+    return { index, scale, entries: plus + minus, sum: plus - minus, squares: plus + minus, peak: 1 };
   });
   return { bytes: 0, tensors, elements, nnz, norm: Math.sqrt(squares), sum };
 }

@@ -1,6 +1,7 @@
 import * as dagCbor from '@ipld/dag-cbor';
 import { describe, expect, it } from 'vitest';
 import {
+  type CharterEncoder,
   type CharterInput,
   charterId,
   charterLinear,
@@ -14,6 +15,7 @@ import {
   MAX_COMMUNITY_NAME_BYTES,
   MAX_FLOAT_ELEMENTS,
   MAX_OTHER_ELEMENTS,
+  MAX_SCALE_FACTOR,
   MAX_SEALERS,
   MAX_SIDE_FILES,
   MAX_TENSOR_DIMENSIONS,
@@ -35,6 +37,9 @@ const base = (tensors: unknown, sideFiles: unknown = []): Partial<CharterInput> 
 });
 const admission = (changes: Record<string, unknown>): Partial<CharterInput> => ({
   admission: { ...charterInput().admission, ...changes } as CharterInput['admission'],
+});
+const encoder = (changes: Partial<CharterEncoder>): Partial<CharterInput> => ({
+  codec: { encoder: { ...charterInput().codec.encoder, ...changes } },
 });
 const create = (changes: Partial<CharterInput>): string => codeOf(() => createCharter(charterInput(changes)));
 const members = [testKey(3), testKey(1), testKey(2)].map((key) => key.publicKey);
@@ -73,14 +78,18 @@ describe('charter', () => {
         { budgets: { updates: 1, bytes: 2 ** 40 } },
         admission({ minReference: 4 }),
         { sealers: { keys: members, threshold: 1 } },
-        { codec: { payloadVersions: [1, 2] } },
+        { codec: { ...charterInput().codec, payloadVersions: [1, 2] } },
+        encoder({ density: 0.1 }),
+        encoder({ mode: 'global' }),
+        encoder({ scaleUnit: 'deviation' }),
+        encoder({ scaleFactor: MAX_SCALE_FACTOR }),
         { merge: { method: 'opcm', variant: 'lite', alpha: 0.5, scale: 1 } } as const,
         base([tensor()]),
         base([tensor({ linear: true })]),
         base([tensor()], [{ name: 'a', size: 0, sha256: digest(2) }]),
       ].map((changes) => testCharter(changes).id.toString()),
     );
-    expect(ids.size).toBe(12);
+    expect(ids.size).toBe(16);
   });
 
   it('numbers only float tensors, in code-point order of their names', () => {
@@ -121,8 +130,14 @@ describe('charter', () => {
     ['a budget of no updates', { budgets: { updates: 0, bytes: 1 } }, 'OUT_OF_RANGE'],
     ['a budget of no bytes', { budgets: { updates: 1, bytes: 0 } }, 'OUT_OF_RANGE'],
     ['a fractional budget', { budgets: { updates: 1.5, bytes: 1 } }, 'WRONG_TYPE'],
-    ['no payload version', { codec: { payloadVersions: [] } }, 'OUT_OF_RANGE'],
-    ['payload versions that descend', { codec: { payloadVersions: [2, 1] } }, 'NOT_SORTED'],
+    ['no payload version', { codec: { ...charterInput().codec, payloadVersions: [] } }, 'OUT_OF_RANGE'],
+    ['payload versions that descend', { codec: { ...charterInput().codec, payloadVersions: [2, 1] } }, 'NOT_SORTED'],
+    ['an encoder that keeps nothing', encoder({ density: 0 }), 'OUT_OF_RANGE'],
+    ['an encoder that keeps more than is admitted', encoder({ density: 0.51 }), 'CHARTER_INVALID'],
+    ['an encoder without a scale', encoder({ scaleFactor: 0 }), 'OUT_OF_RANGE'],
+    ['an encoder with a scale beyond all use', encoder({ scaleFactor: MAX_SCALE_FACTOR + 1 }), 'OUT_OF_RANGE'],
+    ['an encoder of an unknown mode', encoder({ mode: 'row' as 'global' }), 'CHARTER_INVALID'],
+    ['an encoder of an unknown unit', encoder({ scaleUnit: 'metre' as 'deviation' }), 'CHARTER_INVALID'],
     ['opposite above duplicate', admission({ opposite: 0.96 }), 'CHARTER_INVALID'],
     ['a kinship band that descends', admission({ kinship: [0.9, -0.1] }), 'CHARTER_INVALID'],
     ['an empty kinship band', admission({ kinship: [0.1, 0.1] }), 'CHARTER_INVALID'],

@@ -47,6 +47,7 @@ export function charterInput(changes: Partial<CharterInput> = {}): CharterInput 
       maxDensity: 0.5,
       maxPayloadBytes: 2 ** 31,
     },
+    codec: { encoder: { density: 0.2, mode: 'tensor', scaleUnit: 'magnitude', scaleFactor: 2.5 } },
     merge: { method: 'opcm', variant: 'ref', alpha: 0.5, scale: 1 },
     base: {
       sumSquares: 3751.5,

@@ -322,5 +322,6 @@ async function encode(
   out: string,
 ): Promise<void> {
   const table = tableOf(from);
-  await encodeTaskVector({ base: from, finetune, table, density: 0.2, scaleFactor: 4, container: true }, out, {});
+  const settings = { density: 0.2, mode: 'global', scaleUnit: 'deviation', scaleFactor: 4 } as const;
+  await encodeTaskVector({ base: from, finetune, table, ...settings, container: true }, out);
 }

@@ -14,7 +14,7 @@ interface KinshipOptions extends CommonOptions {
 export function kinshipVerb(program: Command, register: Register): void {
   const command = program
     .command('kinship')
-    .argument('<a>', 'an update file; with --base also a fine-tuned checkpoint')
+    .argument('<a>', 'an update file; with --base also a fine-tuned checkpoint or a LoRA adapter')
     .argument('<b>', 'another one')
     .argument('[others...]', 'more of them')
     .description('compare task vectors: cosine, Pearson and Euclidean distance of each pair, and of each to the others')

@@ -7,7 +7,9 @@ import {
   entropyBoundBits,
   fp16Bytes,
   openContainer,
+  openPayload,
   type PayloadMeasure,
+  type PayloadReader,
   type TensorTable,
   tableOf,
 } from '../../../../src/codec/index.ts';
@@ -97,13 +99,17 @@ function describeUpdate(path: string, run: RunOptions): Promise<object> {
     const measure = await update.check(run);
     const { id } = await manifestOf(update.payloadChunks(run), run);
     const coded = new Map(measure.tensors.map((tensor) => [tensor.index, tensor]));
+    const forms = new Map(update.payload.sections.map((section) => [section.index, section]));
     return {
       payload: id.toString(),
       encoder: update.encoder,
-      ...describeMeasure(measure),
+      ...describeMeasure(measure, update.payload.sections),
       tensors: update.table.map(({ name, shape, elements }, index) => {
-        const { plus = 0, minus = 0, scale = 0 } = coded.get(index) ?? {};
-        return { name, shape, scale, nonZero: plus + minus, density: elements === 0 ? 0 : (plus + minus) / elements };
+        const { scale = 0, entries = 0 } = coded.get(index) ?? {};
+        const section = forms.get(index);
+        const form = section === undefined ? 'zero' : section.form === 'low-rank' ? 'low-rank' : 'ternary';
+        const rank = section?.form === 'low-rank' ? section.rank : null;
+        return { name, shape, form, rank, scale, entries, density: elements === 0 ? 0 : entries / elements };
       }),
     };
   });
@@ -116,7 +122,10 @@ async function describePayload(path: string, sources: TableSources, run: RunOpti
   if (table === undefined) {
     return { payload, checked: false, note: 'names no tensors: give --charter or --base to check and measure it' };
   }
-  return { payload, checked: true, ...describeMeasure(await checkPayload(path, table, run)) };
+  return closingAfter(async (keep) => {
+    const { sections } = keep(await openPayload(path, table, run));
+    return { payload, checked: true, ...describeMeasure(await checkPayload(path, table, run), sections) };
+  });
 }
 
 async function tableFrom({ charter, base }: TableSources, run: RunOptions): Promise<TensorTable | undefined> {
@@ -128,17 +137,22 @@ async function tableFrom({ charter, base }: TableSources, run: RunOptions): Prom
   return closingAfter(async (keep) => tableOf(keep(await openCheckpoint(base, run))));
 }
 
-function describeMeasure({ bytes, elements, nnz, norm, tensors }: PayloadMeasure): object {
+function describeMeasure(
+  { bytes, elements, nnz, norm, tensors }: PayloadMeasure,
+  sections: PayloadReader['sections'],
+): object {
   const density = elements === 0 ? 0 : nnz / elements;
-  const bound = Math.ceil(entropyBoundBits(density, elements) / 8);
+  const lowRank = sections.filter(({ form }) => form === 'low-rank').length;
   return {
     payloadBytes: bytes,
-    entropyBoundBytes: bound,
+    // The bound is one for entries of the tensors themselves; those of factors are not spread over them.
+    entropyBoundBytes: lowRank > 0 ? null : Math.ceil(entropyBoundBits(density, elements) / 8),
     fp16Bytes: fp16Bytes(elements),
     elements,
-    nonZero: nnz,
+    entries: nnz,
     density,
     norm,
     coded: tensors.length,
+    lowRank,
   };
 }

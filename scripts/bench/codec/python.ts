@@ -1,0 +1,39 @@
+import { runProgram } from '../child.ts';
+
+/** Where a Debian system has the interpreter that its packages are for. */
+const SYSTEM_PYTHON = '/usr/bin/python3';
+const INSTALL = ['apt-get', 'install', '-y', '--no-install-recommends', 'python3-torch'];
+
+/**
+ * An interpreter that can import torch: `wanted`, else the one on the path, else the system's. With `install` it is
+ * installed from the system's packages where it is absent.
+ */
+export async function findTorch(options: {
+  readonly wanted: string | undefined;
+  readonly install: boolean;
+  readonly signal: AbortSignal;
+}): Promise<string> {
+  const { wanted, install, signal } = options;
+  const candidates = wanted === undefined ? ['python3', SYSTEM_PYTHON] : [wanted];
+  const find = async () => {
+    for (const python of candidates) {
+      const works = await runProgram([python, '-c', 'import torch'], { signal }).then(
+        () => true,
+        () => false,
+      );
+      signal.throwIfAborted();
+      if (works) return python;
+    }
+    return undefined;
+  };
+  const found = await find();
+  if (found !== undefined) return found;
+  const absent = `no torch in ${candidates.join(', ')}`;
+  if (!install) throw new Error(`${absent}; install it (\`${INSTALL.join(' ')}\`) or run with --install-torch`);
+  if (process.getuid?.() !== 0)
+    throw new Error(`${absent}, and only root may install it: \`sudo ${INSTALL.join(' ')}\``);
+  await runProgram(INSTALL, { signal });
+  const installed = await find();
+  if (installed === undefined) throw new Error(`${absent}, even after \`${INSTALL.join(' ')}\``);
+  return installed;
+}

@@ -1,0 +1,120 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { BarDefinition } from '../bars.ts';
+import type { BenchmarkContext, Cell } from '../benchmark.ts';
+import { runModule, runProgram } from '../child.ts';
+import { measuredModule } from '../compiled.ts';
+import type { Findings, Group } from '../groups.ts';
+import { pinTo } from '../machine.ts';
+import { interleave, median, medianRatio } from '../rounds.ts';
+import type { Encoded } from './encode-child.ts';
+import { BAR_CORES, weightFiles } from './llama.ts';
+import { describePair, pairIn } from './pair.ts';
+import { findTorch } from './python.ts';
+import { defaultSettings, type EncodeJob } from './subject.ts';
+import { vit } from './synthetic/model.ts';
+
+const DENSITY = 0.1;
+const SCRIPT = fileURLToPath(new URL('./torch_reference.py', import.meta.url));
+const ENCODE = 'codec/encode-child';
+
+/** What `torch_reference.py` prints; memory in bytes. */
+interface TorchRun {
+  readonly torch: string;
+  readonly threads: number;
+  readonly parameters: number;
+  readonly kept: number;
+  readonly seconds: Readonly<Record<'read' | 'subtract' | 'kthvalue' | 'mask', number>>;
+  readonly idle: number;
+  readonly peak: number;
+}
+
+const bars: readonly BarDefinition[] = [
+  {
+    id: 'codec.torch.rate',
+    what: '86 million BF16 parameters at 10 %: our rate with reading, coding and writing / that of torch without',
+    unit: 'ratio',
+    target: 8,
+    sense: 'at least',
+    numeratorIs: 'parameters/s of the whole encoding, reading and writing included',
+    denominatorIs: 'parameters/s of subtract, kthvalue and mask alone; reading is not counted',
+  },
+  {
+    id: 'codec.torch.memory',
+    what: 'peak resident memory of the same two processes: ours / that of torch',
+    unit: 'ratio',
+    target: 0.1,
+    sense: 'at most',
+    numeratorIs: 'bytes at the peak of the whole process, Node included',
+    denominatorIs: 'bytes at the peak of the whole process, Python and torch included',
+  },
+];
+
+/** Against what a researcher has: the same mask in torch. */
+export const torchGroup: Group = { bars, run };
+
+async function run(context: BenchmarkContext, { outcomes, tables, notes }: Findings): Promise<void> {
+  const { quick, workspace, signal, say, rounds: count, install } = context;
+  const python = await findTorch({ wanted: context.python, install, signal });
+  const prefix = await pinTo(BAR_CORES);
+  if (prefix === undefined) throw new Error(`no taskset to keep both processes on ${BAR_CORES} cores`);
+  const model = quick ? vit('vit-tiny', { width: 32, blocks: 2 }) : vit('vit-b16', { width: 768, blocks: 12 });
+  const pair = await pairIn(context, model);
+  notes.push(describePair(model, pair));
+  const out = join(workspace.scratch, 'vit.update');
+  const files = [(await weightFiles(pair.base))[0]!, (await weightFiles(pair.finetune))[0]!];
+  const command = [python, SCRIPT, ...files, String(DENSITY), String(BAR_CORES)];
+  const job: EncodeJob = {
+    base: pair.base,
+    finetune: pair.finetune,
+    out,
+    settings: defaultSettings(DENSITY),
+  };
+  const encoder = await measuredModule(workspace, ENCODE, signal);
+  const rounds = await interleave(
+    count,
+    {
+      torch: async () => JSON.parse((await runProgram(command, { signal, prefix })).stdout) as TorchRun,
+      ours: () => runModule<Encoded>(encoder, job, { signal, prefix }),
+    },
+    (round) => say(`torch and encoding, ${pair.elements} parameters: round ${round + 1} of ${count}`),
+  );
+  await rm(out, { force: true });
+  const torchSeconds = ({ seconds }: TorchRun) => seconds.subtract + seconds.kthvalue + seconds.mask;
+  const rate = rounds.map(({ ours, torch }) => ({
+    numerator: ours.elements / ours.seconds,
+    denominator: torch.parameters / torchSeconds(torch),
+  }));
+  outcomes.set('codec.torch.rate', medianRatio(rate));
+  outcomes.set(
+    'codec.torch.memory',
+    medianRatio(rounds.map(({ ours, torch }) => ({ numerator: ours.peak, denominator: torch.peak }))),
+  );
+  const row = (what: string, seconds: number, memory: readonly { idle: number; peak: number }[]) => {
+    const peak = median(memory.map((one) => one.peak));
+    const aboveIdle = median(memory.map((one) => one.peak - one.idle));
+    const cells: Record<string, Cell> = {
+      what,
+      seconds,
+      'M parameters/s': pair.elements / seconds / 1e6,
+      'peak MiB': peak / 2 ** 20,
+      'above idle MiB': aboveIdle / 2 ** 20,
+      'above idle bytes/parameter': aboveIdle / pair.elements,
+    };
+    return cells;
+  };
+  const ours = rounds.map((round) => round.ours);
+  const torch = rounds.map((round) => round.torch);
+  const { torch: version, threads, kept } = torch[0]!;
+  const reading = median(torch.map((one) => one.seconds.read));
+  tables.push({
+    title: `against torch ${version} with ${threads} threads, medians of ${count} rounds`,
+    rows: [
+      row('encode: read, select, code, write', median(ours.map((one) => one.seconds)), ours),
+      row('torch: subtract, kthvalue, mask', median(torch.map(torchSeconds)), torch),
+      row('torch: the same and reading', reading + median(torch.map(torchSeconds)), torch),
+    ],
+  });
+  notes.push(`${python}: torch's mask has ${kept} entries, ties at the threshold included; ours has ${ours[0]!.nnz}`);
+}

@@ -1,0 +1,36 @@
+import { type BarDefinition, type BarOutcome, isAsked, NOT_ASKED } from './bars.ts';
+import type { BenchmarkContext, BenchmarkResult, Table } from './benchmark.ts';
+
+/** Collects what a group finds out. */
+export interface Findings {
+  readonly outcomes: Map<string, BarOutcome>;
+  readonly tables: Table[];
+  readonly notes: string[];
+}
+
+/** Bars that are measured together. */
+export interface Group {
+  readonly bars: readonly BarDefinition[];
+  run(context: BenchmarkContext, findings: Findings): Promise<void>;
+}
+
+/** Runs the groups that have a bar somebody asked for. What stops one becomes the reason of its bars. */
+export async function runGroups(groups: readonly Group[], context: BenchmarkContext): Promise<BenchmarkResult> {
+  const findings: Findings = { outcomes: new Map(), tables: [], notes: [...context.workspace.notes] };
+  for (const { bars, run } of groups) {
+    const asked = bars.filter(({ id }) => isAsked(id, context.only));
+    if (asked.length > 0) {
+      try {
+        await run(context, findings);
+      } catch (error) {
+        context.signal.throwIfAborted();
+        const reason = error instanceof Error ? error.message : String(error);
+        context.say(`stopped: ${reason}`);
+        for (const { id } of asked) if (!findings.outcomes.has(id)) findings.outcomes.set(id, { reason });
+      }
+    }
+    for (const { id } of bars)
+      if (!asked.some((bar) => bar.id === id)) findings.outcomes.set(id, { reason: NOT_ASKED });
+  }
+  return findings;
+}

@@ -1,0 +1,54 @@
+import { availableParallelism, cpus, release, totalmem, type } from 'node:os';
+import { runProgram } from './child.ts';
+import { procStatus } from './memory.ts';
+
+export interface Machine {
+  readonly cpu: string;
+  /** Cores that this process may use. */
+  readonly cores: number;
+  readonly memoryBytes: number;
+  readonly os: string;
+  readonly node: string;
+  /** The first line that each outside program says of its version; null where it is absent. */
+  readonly programs: Readonly<Record<string, string | null>>;
+}
+
+/** Describes where a benchmark ran. `programs` maps a name to the command that tells its version. */
+export async function describeMachine(programs: Readonly<Record<string, readonly string[]>>): Promise<Machine> {
+  const versions = await Promise.all(
+    Object.entries(programs).map(async ([name, command]) => {
+      const said = await runProgram(command).then(
+        ({ stdout }) => stdout.trim().split('\n')[0]!.replaceAll('*', '').trim(),
+        () => null,
+      );
+      return [name, said] as const;
+    }),
+  );
+  return {
+    cpu: cpus()[0]?.model.trim() ?? 'unknown',
+    cores: availableParallelism(),
+    memoryBytes: totalmem(),
+    os: `${type()} ${release()}`,
+    node: process.versions.node,
+    programs: Object.fromEntries(versions),
+  };
+}
+
+/**
+ * What to put before a command so that it runs on `cores` cores: nothing where there are no more. Undefined where there
+ * are more and nothing can limit them.
+ */
+export async function pinTo(cores: number): Promise<readonly string[] | undefined> {
+  if (availableParallelism() <= cores) return [];
+  const allowed = /^Cpus_allowed_list:\s+(.+)$/m.exec(procStatus())?.[1];
+  const list = (allowed ?? '').split(',').flatMap((range) => {
+    const [first, last] = range.split('-').map(Number);
+    return Array.from({ length: (last ?? first ?? 0) - (first ?? 0) + 1 }, (_, i) => (first ?? 0) + i);
+  });
+  if (list.length < cores) return undefined;
+  const prefix = ['taskset', '-c', list.slice(0, cores).join(',')];
+  return runProgram([...prefix, 'true']).then(
+    () => prefix,
+    () => undefined,
+  );
+}

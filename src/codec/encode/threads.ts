@@ -1,0 +1,57 @@
+import { availableParallelism } from 'node:os';
+import { CheckpointError, type CheckpointErrorCode } from '../../tensors/index.ts';
+import { ThreadError, ThreadPool } from '../../thread-pool.ts';
+import { siblingModule } from '../../worker-url.ts';
+import { FileCache } from '../file-cache.ts';
+import { Kernel } from '../kernel/kernel.ts';
+import { type EncodeJob, type EncodeResult, runEncodeJob } from './jobs.ts';
+
+/** Up to so many elements the work is done where it is asked for: starting threads would take longer. About 30 ms. */
+export const MAX_INLINE_ELEMENTS = 4 * 2 ** 20;
+
+/** Runs the jobs of one encoding, in threads or, for little work, in the caller's. */
+export interface EncodeThreads {
+  readonly threads: number;
+  /** @throws CheckpointError FILE_CHANGED, IO_FAILED; ThreadError */
+  run<Kind extends EncodeJob['kind']>(job: Extract<EncodeJob, { kind: Kind }>): Promise<EncodeResult<Kind>>;
+  /** Ends whatever is under way. */
+  close(): Promise<void>;
+}
+
+/**
+ * @param elements - of all tensors together
+ * @param threads - at most; default: one for each core
+ */
+export function openEncodeThreads(elements: number, threads = availableParallelism()): EncodeThreads {
+  return elements <= MAX_INLINE_ELEMENTS ? inline() : pooled(threads);
+}
+
+function inline(): EncodeThreads {
+  const components = { kernel: new Kernel(), files: new FileCache() };
+  return {
+    threads: 1,
+    run: async (job) => runEncodeJob(components, job) as never,
+    close: async () => components.files.close(),
+  };
+}
+
+function pooled(threads: number): EncodeThreads {
+  const pool = new ThreadPool<EncodeJob, EncodeResult>({
+    url: siblingModule(import.meta.url, './worker'),
+    threads,
+    name: 'kinmerge-encode',
+  });
+  return {
+    threads,
+    run: (job) => pool.run(job).catch(rethrow) as never,
+    close: () => pool.close(),
+  };
+}
+
+/** The jobs throw what checkpoints throw; anything else is the thread's own failure. */
+function rethrow(error: unknown): never {
+  if (error instanceof ThreadError && (error.code === 'FILE_CHANGED' || error.code === 'IO_FAILED')) {
+    throw new CheckpointError(error.code as CheckpointErrorCode, error.message, { ...error.fields }, { cause: error });
+  }
+  throw error;
+}

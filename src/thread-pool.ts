@@ -1,0 +1,140 @@
+import { type Transferable, Worker } from 'node:worker_threads';
+import { KinmergeError } from './errors.ts';
+
+/** What a thread answers: the result of a job, or an error that crossed with its code. */
+export type ThreadReply<Result> =
+  | { readonly ok: true; readonly result: Result }
+  | { readonly ok: false; readonly message: string; readonly code?: string; readonly fields?: object };
+
+/** An error of a job that has no better class on this side. */
+export class ThreadError extends KinmergeError {}
+
+interface Task<Job, Result> {
+  readonly job: Job;
+  resolve(result: Result): void;
+  reject(error: unknown): void;
+}
+
+export interface ThreadPoolOptions {
+  /** The module that serves the jobs (`serveJobs`). */
+  readonly url: URL;
+  /** Threads at most; they are started as jobs come. */
+  readonly threads: number;
+  readonly name: string;
+}
+
+/**
+ * Threads that do one job each at a time, for work that may be cut off anywhere: closing terminates them. (Not for
+ * onnxruntime, which aborts the process then.)
+ */
+export class ThreadPool<Job, Result> {
+  readonly #options: ThreadPoolOptions;
+  readonly #waiting: Task<Job, Result>[] = [];
+  readonly #idle: Worker[] = [];
+  readonly #busy = new Map<Worker, Task<Job, Result>>();
+  #closing: Promise<void> | undefined;
+
+  constructor(options: ThreadPoolOptions) {
+    this.#options = options;
+  }
+
+  /** Waits for a free thread. @throws ThreadError with the job's code, `THREAD_DIED`, `POOL_CLOSED` */
+  run(job: Job): Promise<Result> {
+    if (this.#closing) return Promise.reject(closed());
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ job, resolve, reject });
+      this.#dispatch();
+    });
+  }
+
+  /** Ends all threads, whatever they do; every call waits until they have ended. Jobs that are not done are rejected. */
+  close(): Promise<void> {
+    this.#closing ??= this.#end();
+    return this.#closing;
+  }
+
+  async #end(): Promise<void> {
+    const threads = [...this.#idle, ...this.#busy.keys()];
+    const tasks = [...this.#busy.values(), ...this.#waiting.splice(0)];
+    this.#busy.clear();
+    for (const task of tasks) task.reject(closed());
+    await Promise.all(threads.map((thread) => thread.terminate()));
+  }
+
+  #dispatch(): void {
+    while (this.#waiting.length > 0) {
+      const worker = this.#idle.pop() ?? (this.#busy.size < this.#options.threads ? this.#start() : undefined);
+      if (worker === undefined) return;
+      const task = this.#waiting.shift()!;
+      this.#busy.set(worker, task);
+      worker.postMessage(task.job);
+    }
+  }
+
+  #start(): Worker {
+    const worker = new Worker(this.#options.url, { name: this.#options.name });
+    let cause: unknown;
+    worker.on('message', (reply: ThreadReply<Result>) => {
+      const task = this.#busy.get(worker);
+      if (task === undefined) return;
+      this.#busy.delete(worker);
+      this.#idle.push(worker);
+      if (reply.ok) task.resolve(reply.result);
+      else task.reject(failure(reply));
+      this.#dispatch();
+    });
+    worker.on('error', (error) => {
+      cause = error;
+    });
+    worker.on('exit', () => {
+      const task = this.#busy.get(worker);
+      this.#busy.delete(worker);
+      const at = this.#idle.indexOf(worker);
+      if (at >= 0) this.#idle.splice(at, 1);
+      if (task === undefined) return;
+      const text = `A thread died at its work (${cause instanceof Error ? cause.message : 'no reason given'}). Try again with more free memory.`;
+      task.reject(new ThreadError('THREAD_DIED', text, {}, { cause }));
+      this.#dispatch();
+    });
+    return worker;
+  }
+}
+
+function failure({ code, message, fields }: Extract<ThreadReply<unknown>, { ok: false }>): ThreadError {
+  if (code !== undefined) return new ThreadError(code, message, { ...fields });
+  const text = `A thread failed at its work: ${message}. Try again with more free memory; if that does not help, report it.`;
+  return new ThreadError('THREAD_FAILED', text);
+}
+
+function closed(): ThreadError {
+  return new ThreadError('POOL_CLOSED', 'The threads were closed before the job was done.');
+}
+
+/** What a job of a thread comes to: its result, and the memory in it that is handed over instead of copied. */
+export interface JobResult<Result> {
+  readonly result: Result;
+  readonly transfer?: readonly Transferable[];
+}
+
+/** The thread's side: answers each job in turn. */
+export function serveJobs<Job, Result>(
+  port: import('node:worker_threads').MessagePort,
+  work: (job: Job) => JobResult<Result>,
+): void {
+  port.on('message', (job: Job) => {
+    let reply: ThreadReply<Result>;
+    let transfer: readonly Transferable[] = [];
+    try {
+      const done = work(job);
+      reply = { ok: true, result: done.result };
+      transfer = done.transfer ?? [];
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      reply =
+        error instanceof KinmergeError
+          ? { ok: false, message, code: error.code, fields: error.fields }
+          : { ok: false, message };
+    }
+    port.postMessage(reply, [...transfer]);
+  });
+}

@@ -1,0 +1,94 @@
+import { spawn } from 'node:child_process';
+import { readdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { PATIENT_MS, scratch } from './support/files.ts';
+
+const MAIN = fileURLToPath(new URL('../../scripts/bench/main.ts', import.meta.url));
+
+const BARS = [
+  ...[1, 5, 10, 20, 50].map((percent) => `codec.size.uniform.${percent}`),
+  'codec.size.vision8.global',
+  'codec.size.vision8.tensor',
+  'codec.vision8.expert.10',
+  'codec.vision8.expert.20',
+  'codec.torch.rate',
+  'codec.torch.memory',
+  'codec.encode.time',
+  'codec.encode.rss',
+  'codec.decode.time',
+  'codec.lora.size',
+];
+/** What these compare with may be absent on a machine. */
+const MAY_LACK: readonly string[] = ['codec.torch.rate', 'codec.torch.memory'];
+
+interface Bar {
+  readonly id: string;
+  readonly value: number | null;
+  readonly unit: string;
+  readonly target: number;
+  readonly holds: boolean;
+  readonly numerator: number | null;
+  readonly denominator: number | null;
+  readonly reason?: string;
+}
+
+function bench(args: readonly string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+    let [stdout, stderr] = ['', ''];
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text;
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text;
+    });
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code, stdout, stderr }));
+  });
+}
+
+describe('the benchmark of the codec', { timeout: PATIENT_MS }, () => {
+  test('prints one document with every bar, its figures and what they were measured on', async () => {
+    const dir = await scratch();
+    const { code, stdout, stderr } = await bench(['codec', '--quick', '--json', '--dir', dir]);
+    expect(code, stderr).toBe(0);
+    const document = JSON.parse(stdout) as {
+      bars: Bar[];
+      tables: { title: string; rows: object[] }[];
+      machine: object;
+    };
+    expect(document).toMatchObject({ benchmark: 'codec', quick: true, rounds: 1 });
+    expect(document.machine).toMatchObject({ node: process.versions.node, cores: expect.any(Number) });
+    expect(document.bars.map(({ id }) => id)).toEqual(BARS);
+    for (const { id, value, numerator, denominator, holds, reason, target, unit } of document.bars) {
+      expect([typeof target, typeof unit, typeof holds], id).toEqual(['number', 'string', 'boolean']);
+      if (value === null) {
+        expect(MAY_LACK, reason).toContain(id);
+        expect({ numerator, denominator, holds }, id).toEqual({ numerator: null, denominator: null, holds: false });
+        expect(reason, id).toBeTruthy();
+      } else expect(value, id).toBe(numerator! / denominator!);
+    }
+    for (const { title, rows } of document.tables) expect(rows, title).not.toEqual([]);
+    expect(await readdir(dir)).toEqual([]);
+  });
+
+  test('measures only what was asked for, and shows people a table', async () => {
+    const { code, stdout, stderr } = await bench(['codec', '--quick', '--only', 'codec.size.uniform']);
+    expect(code, stderr).toBe(0);
+    expect(stdout).toContain('codec.size.uniform.50');
+    expect(stdout).not.toContain('codec.size.vision8');
+  });
+
+  test('says what there is when it is asked for something else', async () => {
+    const unknown = await bench(['code']);
+    expect(unknown).toMatchObject({ code: 2, stdout: '' });
+    expect(unknown.stderr).toContain('codec: sizes');
+    const bar = await bench(['codec', '--only', 'codec.speed']);
+    expect(bar).toMatchObject({ code: 2, stdout: '' });
+    expect(bar.stderr).toContain('codec.encode.time');
+    const rounds = await bench(['codec', '--rounds', '4']);
+    expect(rounds).toMatchObject({ code: 2, stdout: '' });
+    expect(rounds.stderr).toContain('--rounds wants a whole number from 5');
+  });
+});

@@ -1,0 +1,50 @@
+import { readdirSync, readlinkSync, readSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { FileCache, MAX_OPEN_FILES } from '../../../src/codec/file-cache.ts';
+import { CheckpointError } from '../../../src/tensors/index.ts';
+import { temporaryDirectory } from './support.ts';
+
+/** Files of a directory that this process holds open. */
+function openIn(directory: string): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      const target = readlinkSync(`/proc/self/fd/${fd}`);
+      return target.startsWith(directory) ? [target] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+test('keeps files open up to its limit, and closes the oldest for one more', async () => {
+  const directory = await temporaryDirectory();
+  const paths = Array.from({ length: MAX_OPEN_FILES + 1 }, (_, i) => join(directory, `f${i}`));
+  for (const path of paths) await writeFile(path, path);
+  const files = new FileCache();
+  const text = (path: string) => {
+    const bytes = Buffer.alloc(path.length);
+    readSync(files.open(path), bytes, 0, bytes.length, 0);
+    return bytes.toString();
+  };
+  for (const path of paths.slice(0, MAX_OPEN_FILES)) expect(text(path)).toBe(path);
+  expect(openIn(directory)).toHaveLength(MAX_OPEN_FILES);
+  expect(files.open(paths[0]!)).toBe(files.open(paths[0]!));
+  expect(text(paths[MAX_OPEN_FILES]!)).toBe(paths[MAX_OPEN_FILES]);
+  expect(openIn(directory).sort()).toEqual(paths.slice(1).sort());
+  // The one that was closed is opened again when it is needed.
+  expect(text(paths[0]!)).toBe(paths[0]);
+  expect(openIn(directory)).toHaveLength(MAX_OPEN_FILES);
+  files.close();
+  expect(openIn(directory)).toEqual([]);
+  files.close();
+});
+
+test('a file that is gone is named, with what to do', async () => {
+  const path = join(await temporaryDirectory(), 'gone');
+  const files = new FileCache();
+  const call = () => files.open(path);
+  expect(call).toThrow(CheckpointError);
+  expect(call).toThrow(/gone.*put it back/);
+});
