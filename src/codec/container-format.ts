@@ -1,8 +1,9 @@
 import * as dagCbor from '@ipld/dag-cbor';
+import type { EncoderSettings } from './encode/settings.ts';
 import { CodecError } from './errors.ts';
 import { MAX_CONTAINER_HEADER_BYTES, MAX_DIMENSIONS, MAX_NAME_BYTES, MAX_TABLE_TENSORS } from './limits.ts';
 import { checkOrderedTable } from './table.ts';
-import type { ScaleMode, ScaleUnit, TensorTable } from './types.ts';
+import type { TensorTable } from './types.ts';
 
 /** The head of an offline container: docs/payload-format.md. */
 export const CONTAINER_MAGIC = 0x4b4d5443; // "KMTC"
@@ -10,16 +11,8 @@ export const CONTAINER_VERSION = 1;
 /** Magic and header length. */
 export const CONTAINER_PREFIX_BYTES = 8;
 
-/** How a payload was made; for people, and to repeat it. */
-export interface EncoderParameters {
-  readonly mode: ScaleMode;
-  readonly density: number;
-  readonly scaleUnit: ScaleUnit;
-  readonly scaleFactor: number;
-}
-
 /** Magic, header length and dag-cbor header. */
-export function containerHead(table: TensorTable, encoder: EncoderParameters): Uint8Array {
+export function containerHead(table: TensorTable, encoder: EncoderSettings): Uint8Array {
   checkOrderedTable(table);
   const header = dagCbor.encode({
     version: CONTAINER_VERSION,
@@ -58,7 +51,7 @@ export function parseContainerPrefix(bytes: Uint8Array, size: number): number {
 }
 
 /** @throws CodecError UNSUPPORTED_CONTAINER_VERSION, BAD_CONTAINER_HEADER */
-export function parseContainerHeader(bytes: Uint8Array): { table: TensorTable; encoder: EncoderParameters } {
+export function parseContainerHeader(bytes: Uint8Array): { table: TensorTable; encoder: EncoderSettings } {
   if (bytes.length > MAX_CONTAINER_HEADER_BYTES) throw bad(`it is longer than ${MAX_CONTAINER_HEADER_BYTES} bytes`);
   let value: unknown;
   let canonical: Uint8Array;

@@ -6,10 +6,10 @@ import type { RunOptions } from '../run-options.ts';
 import {
   CONTAINER_PREFIX_BYTES,
   containerHead,
-  type EncoderParameters,
   parseContainerHeader,
   parseContainerPrefix,
 } from './container-format.ts';
+import type { EncoderSettings } from './encode/settings.ts';
 import { openPayloadSource } from './payload-reader.ts';
 import { type ByteSource, openSource, type PayloadSource, sliceSource } from './source.ts';
 import type { PayloadMeasure, PayloadReader, TensorTable } from './types.ts';
@@ -19,7 +19,7 @@ const COPY_BYTES = 1024 * 1024;
 
 export interface Container {
   readonly table: TensorTable;
-  readonly encoder: EncoderParameters;
+  readonly encoder: EncoderSettings;
   /** Bytes before the payload. */
   readonly payloadOffset: number;
   /** The payload; closing it or the container closes the file. */
@@ -66,7 +66,7 @@ export async function openContainer(source: PayloadSource, options: RunOptions =
  */
 export async function writeContainer(
   path: string,
-  content: { readonly table: TensorTable; readonly encoder: EncoderParameters; readonly payload: PayloadSource },
+  content: { readonly table: TensorTable; readonly encoder: EncoderSettings; readonly payload: PayloadSource },
   options: RunOptions = {},
 ): Promise<void> {
   const head = containerHead(content.table, content.encoder);

@@ -72,7 +72,17 @@ export type ContainerErrorCode =
   /** The container's header is too long, not canonical dag-cbor, or not of the documented form. */
   | 'BAD_CONTAINER_HEADER';
 
-export type CodecErrorCode = EncodeErrorCode | PayloadErrorCode | ReadErrorCode | ContainerErrorCode;
+/** The machine could not do it, which says nothing about the payload or the input. */
+export type ResourceErrorCode =
+  /** The memory that a tensor needs is not to be had. */
+  'OUT_OF_MEMORY';
+
+export type CodecErrorCode =
+  | EncodeErrorCode
+  | PayloadErrorCode
+  | ReadErrorCode
+  | ContainerErrorCode
+  | ResourceErrorCode;
 
 /** Thrown by everything in this folder, beside the errors of checkpoints and file systems that it calls. */
 export class CodecError extends KinmergeError<CodecErrorCode> {}

@@ -1,5 +1,5 @@
 import { CodecError } from './errors.ts';
-import { expandLowRank } from './low-rank-product.ts';
+import { expandProduct } from './kernel/product.ts';
 import type { UpdateTensor } from './types.ts';
 
 /**
@@ -15,7 +15,7 @@ export function expand(t: UpdateTensor, out: Float32Array): void {
     });
   }
   if (t.form === 'low-rank') {
-    expandLowRank(t, out);
+    expandProduct(t, out);
     return;
   }
   out.fill(0, 0, t.elements);

@@ -3,20 +3,20 @@
  * task vector, replace each by sign times scale, and code the positions of each tensor by Golomb gaps or, where that is
  * smaller, by an entropy coder that learns the densities of rows and columns.
  *
- * - `encode.ts`: base and fine-tune to a payload file, streaming (`task-vector.ts`, `moments.ts`, `select.ts`,
- *   `payload-file.ts`)
- * - `payload-encode.ts`, `payload-reader.ts`: ternary and low-rank tensors to bytes and back (`format.ts`,
- *   `format-coding.ts`, `format-low-rank.ts` and `cursor.ts` headers, `source.ts` bytes or files)
- * - `section-choice.ts`: which coding a tensor gets; `section-bits.ts` and `golomb-decoder.ts` for coding 0,
- *   `ans-model.ts`, `ans-encode.ts` and `ans-decoder.ts` for coding 1
+ * - `encode/`: base and fine-tune, or a LoRA adapter, to a payload file, streaming, one tensor per thread (`align.ts` which
+ *   tensors belong together, `select.ts` the exact top-k, `payload-file.ts` the file)
+ * - `decode/`: a payload to float32 tensors, in threads
+ * - `kernel/`: the hot loops, C compiled to WebAssembly; `section-choice.ts` and `section-decoder.ts` code and decode one
+ *   tensor's entries with it, `spread.ts` says whether rows and columns are worth modelling
+ * - `payload-encode.ts`, `payload-reader.ts`, `measure.ts`: ternary and low-rank tensors to bytes, back, and measured
+ *   (`format.ts`, `format-coding.ts`, `format-low-rank.ts` and `cursor.ts` headers, `source.ts` bytes or files)
  * - `container.ts`: a payload with its own table of names and shapes, for files outside a community
- * - `low-rank.ts`, `low-rank-product.ts`: tensors that travel as two ternary factors, and the product of these
+ * - `low-rank.ts`, `low-rank-product.ts`: tensors that travel as two ternary factors, and the rows of their product
  * - `ternary.ts`, `expand.ts`, `size.ts`, `table.ts`: masks, dense values, size formulas, tensor tables
  */
 
 export { type Alignment, type AlignPolicy, alignTensors, type TensorDifference } from './align.ts';
 export { type Container, openContainer, writeContainer } from './container.ts';
-export type { EncoderParameters } from './container-format.ts';
 export { type DenseOptions, type DenseTensor, denseTensors } from './decode/dense.ts';
 export { type EncodeInput, type EncodeReport, encodeTaskVector } from './encode/encode.ts';
 export type { EncoderSettings } from './encode/settings.ts';
@@ -29,6 +29,7 @@ export {
   PAYLOAD_ERROR_CODES,
   type PayloadErrorCode,
   type ReadErrorCode,
+  type ResourceErrorCode,
 } from './errors.ts';
 export { expand } from './expand.ts';
 export {

@@ -1,12 +1,8 @@
-import type { Pacer } from './pacer.ts';
 import { popcount32 } from './ternary.ts';
-import type { LowRankTensor, SignMasks, TensorMeasure } from './types.ts';
+import type { LowRankTensor, SignMasks } from './types.ts';
 
 /** Additions of the sparse way that take as long as one pair of 32-bit words in the dense way; measured. */
 const ADDITIONS_PER_WORD = 3;
-
-/** Elements of the product computed in one go before a pacer is asked: about 1 ms. */
-const PACE_ELEMENTS = 65_536;
 
 /**
  * The rows of K = left · right, one at a time: exact integers from -rank to rank. Where the factors are sparse, a row is
@@ -158,42 +154,4 @@ function packColumns(lists: EntryLists, rows: number, columns: number, words: nu
     }
   }
   return packed;
-}
-
-/** Writes scale · K; the scale has so few bits that no entry is rounded. */
-export function expandLowRank(t: LowRankTensor, out: Float32Array): void {
-  const product = new ProductRows(t);
-  const { values } = product;
-  const { scale, columns } = t;
-  for (let row = 0, at = 0; row < t.rows; row++) {
-    product.load(row);
-    for (let j = 0; j < columns; j++) out[at++] = values[j]! * scale;
-  }
-}
-
-/** What the integers of a low-rank tensor come to. Memory: the entries of both factors and one row. */
-export async function measureLowRank(t: LowRankTensor, pacer: Pacer): Promise<TensorMeasure> {
-  const product = new ProductRows(t);
-  const { values } = product;
-  let sum = 0;
-  let squares = 0;
-  let peak = 0;
-  let pending = 0;
-  for (let row = 0; row < t.rows; row++) {
-    product.load(row);
-    for (let j = 0; j < values.length; j++) {
-      const k = values[j]!;
-      if (k === 0) continue;
-      sum += k;
-      squares += k * k;
-      if (k > peak) peak = k;
-      else if (-k > peak) peak = -k;
-    }
-    pending += values.length;
-    if (pending < PACE_ELEMENTS) continue;
-    await pacer.add(pending);
-    pending = 0;
-  }
-  const { index, scale } = t;
-  return { index, scale, entries: t.left.nnz + t.right.nnz, sum, squares, peak };
 }

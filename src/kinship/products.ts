@@ -1,3 +1,4 @@
+import { productDot } from '../codec/kernel/product.ts';
 import { ProductRows } from '../codec/low-rank-product.ts';
 import type { Pacer } from '../codec/pacer.ts';
 import { popcount32 } from '../codec/ternary.ts';
@@ -30,11 +31,11 @@ export function countTensors(a: TernaryTensor, b: TernaryTensor): TensorCounts {
 export async function innerProduct(a: UpdateTensor, b: UpdateTensor, pacer: Pacer): Promise<number> {
   requireSameElements(a, b);
   if (a.form === 'low-rank') {
-    if (b.form !== 'low-rank') return mixedProduct(a, b, pacer);
+    if (b.form !== 'low-rank') return productDot(a, b, pacer);
     // Payloads may cut one tensor into rows of different lengths; the factors then say nothing about each other.
     return a.columns === b.columns ? factorProduct(a, b, pacer) : flattenedProduct(a, b, pacer);
   }
-  if (b.form === 'low-rank') return mixedProduct(b, a, pacer);
+  if (b.form === 'low-rank') return productDot(b, a, pacer);
   const { agree, disagree } = overlap(a, 0, b, 0, a.plus.length);
   return agree - disagree;
 }
@@ -122,34 +123,6 @@ function forEachBit(mask: Uint32Array, visit: (position: number) => void): void 
   for (let word = 0; word < mask.length; word++) {
     for (let bits = mask[word]!; bits !== 0; bits &= bits - 1) visit(word * 32 + 31 - Math.clz32(bits & -bits));
   }
-}
-
-async function mixedProduct(a: LowRankTensor, b: TernaryTensor, pacer: Pacer): Promise<number> {
-  const product = new ProductRows(a);
-  const { columns } = a;
-  let sum = 0;
-  for (let row = 0; row < a.rows; row++) {
-    product.load(row);
-    sum += maskedSum(product.values, b.plus, row * columns) - maskedSum(product.values, b.minus, row * columns);
-    await pacer.add(columns);
-  }
-  return sum;
-}
-
-/** Σ of the values whose bit is set; value j has bit `from` + j. */
-function maskedSum(values: Int16Array, mask: Uint32Array, from: number): number {
-  const end = from + values.length;
-  let sum = 0;
-  for (let word = from >>> 5; word * 32 < end; word++) {
-    let bits = mask[word]!;
-    if (word * 32 < from) bits &= -1 << (from & 31);
-    for (; bits !== 0; bits &= bits - 1) {
-      const position = word * 32 + 31 - Math.clz32(bits & -bits);
-      if (position >= end) break;
-      sum += values[position - from]!;
-    }
-  }
-  return sum;
 }
 
 async function flattenedProduct(a: LowRankTensor, b: LowRankTensor, pacer: Pacer): Promise<number> {

@@ -119,7 +119,7 @@ function pooled(threads: number): DecodeThreads {
   };
 }
 
-const CODES: ReadonlySet<string> = new Set<CodecErrorCode>([...PAYLOAD_ERROR_CODES, 'READ_FAILED']);
+const CODES: ReadonlySet<string> = new Set<CodecErrorCode>([...PAYLOAD_ERROR_CODES, 'READ_FAILED', 'OUT_OF_MEMORY']);
 
 /** A verdict on the payload is the same whichever thread reached it. */
 function rethrow(error: unknown): never {

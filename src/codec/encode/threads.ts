@@ -1,7 +1,8 @@
 import { availableParallelism } from 'node:os';
-import { CheckpointError, type CheckpointErrorCode } from '../../tensors/index.ts';
+import { CheckpointError } from '../../tensors/index.ts';
 import { ThreadError, ThreadPool } from '../../thread-pool.ts';
 import { siblingModule } from '../../worker-url.ts';
+import { CodecError } from '../errors.ts';
 import { FileCache } from '../file-cache.ts';
 import { Kernel } from '../kernel/kernel.ts';
 import { type EncodeJob, type EncodeResult, runEncodeJob } from './jobs.ts';
@@ -48,10 +49,12 @@ function pooled(threads: number): EncodeThreads {
   };
 }
 
-/** The jobs throw what checkpoints throw; anything else is the thread's own failure. */
+/** What a job threw, as the caller would have seen it without threads. */
 function rethrow(error: unknown): never {
-  if (error instanceof ThreadError && (error.code === 'FILE_CHANGED' || error.code === 'IO_FAILED')) {
-    throw new CheckpointError(error.code as CheckpointErrorCode, error.message, { ...error.fields }, { cause: error });
-  }
+  if (!(error instanceof ThreadError)) throw error;
+  const { code, message, fields } = error;
+  if (code === 'FILE_CHANGED' || code === 'IO_FAILED')
+    throw new CheckpointError(code, message, fields, { cause: error });
+  if (code === 'OUT_OF_MEMORY') throw new CodecError(code, message, fields, { cause: error });
   throw error;
 }

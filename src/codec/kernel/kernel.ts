@@ -1,3 +1,4 @@
+import { CodecError } from '../errors.ts';
 import type { AnsModel } from '../types.ts';
 import { KERNEL_WASM } from './wasm.ts';
 
@@ -79,6 +80,24 @@ interface Exports {
   split_select(rank: number): number;
   split_ties(): number;
   split_settle(words: number, threshold: number, ties: number, plus: number, minus: number, candidates: number): number;
+  product_begin(
+    leftPlus: number,
+    leftMinus: number,
+    rightPlus: number,
+    rightMinus: number,
+    rank: number,
+    columns: number,
+    first: number,
+    count: number,
+    room: number,
+  ): void;
+  product_clear(): void;
+  product_measure(rowFrom: number, rowTo: number): void;
+  product_expand(rowFrom: number, rowTo: number, scale: number, out: number): void;
+  product_dot(rowFrom: number, rowTo: number, plus: number, minus: number, columns: number, first: number): void;
+  product_sum(): number;
+  product_squares(): number;
+  product_peak(): number;
   count_rows_columns(plus: number, minus: number, words: number, width: number, rows: number, columns: number): void;
   golomb_bits(plus: number, minus: number, words: number, m: number): number;
   golomb_encode(plus: number, minus: number, words: number, m: number, out: number): void;
@@ -138,12 +157,18 @@ export class Kernel {
   /**
    * Makes the memory reach at least to the address `end`. Views made before are void afterwards.
    *
-   * @throws RangeError when the machine refuses, or above `MAX_KERNEL_BYTES`
+   * @throws CodecError OUT_OF_MEMORY when the machine refuses, or above `MAX_KERNEL_BYTES`
    */
   reach(end: number): void {
-    if (end > MAX_KERNEL_BYTES) throw new RangeError(`the codec needs ${end} bytes at once, above ${MAX_KERNEL_BYTES}`);
     const missing = end - this.bytes;
-    if (missing > 0) this.calls.memory.grow(Math.ceil(missing / PAGE));
+    if (missing <= 0) return;
+    try {
+      if (end > MAX_KERNEL_BYTES) throw new RangeError(`above ${MAX_KERNEL_BYTES} bytes`);
+      this.calls.memory.grow(Math.ceil(missing / PAGE));
+    } catch (cause) {
+      const text = `A tensor needs ${end} bytes of memory at once, which this machine does not give. Free memory, or use fewer threads.`;
+      throw new CodecError('OUT_OF_MEMORY', text, { bytes: end, limit: MAX_KERNEL_BYTES }, { cause });
+    }
   }
 
   u8(at: number, length: number): Uint8Array {

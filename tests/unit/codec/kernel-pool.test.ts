@@ -55,6 +55,11 @@ test('one whose memory has grown beyond a limit is not kept', () => {
 test('more memory than addresses reach is refused, and nothing is taken', () => {
   const kernel = new Kernel();
   const { bytes } = kernel;
-  expect(() => kernel.reach(MAX_KERNEL_BYTES + 1)).toThrow(RangeError);
+  expect(() => kernel.reach(MAX_KERNEL_BYTES + 1)).toThrow(
+    expect.objectContaining({
+      code: 'OUT_OF_MEMORY',
+      fields: { bytes: MAX_KERNEL_BYTES + 1, limit: MAX_KERNEL_BYTES },
+    }),
+  );
   expect(kernel.bytes).toBe(bytes);
 });
