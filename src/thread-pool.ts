@@ -21,6 +21,8 @@ export interface ThreadPoolOptions {
   /** Threads at most; they are started as jobs come. */
   readonly threads: number;
   readonly name: string;
+  /** What every thread is given at its start. */
+  readonly workerData?: unknown;
 }
 
 /**
@@ -36,6 +38,11 @@ export class ThreadPool<Job, Result> {
 
   constructor(options: ThreadPoolOptions) {
     this.#options = options;
+  }
+
+  /** Starts all threads now, so that they are ready when the first jobs come. */
+  warmUp(): void {
+    while (this.#idle.length + this.#busy.size < this.#options.threads) this.#idle.push(this.#start());
   }
 
   /** Waits for a free thread. @throws ThreadError with the job's code, `THREAD_DIED`, `POOL_CLOSED` */
@@ -72,7 +79,8 @@ export class ThreadPool<Job, Result> {
   }
 
   #start(): Worker {
-    const worker = new Worker(this.#options.url, { name: this.#options.name });
+    const { name, workerData } = this.#options;
+    const worker = new Worker(this.#options.url, { name, workerData });
     let cause: unknown;
     worker.on('message', (reply: ThreadReply<Result>) => {
       const task = this.#busy.get(worker);

@@ -27,6 +27,8 @@ export interface FinetuneInput {
   readonly defaults: EncoderSettings;
   /** What `auto` chooses by; without it, by reconstruction. */
   readonly evaluation?: EvaluationPaths | undefined;
+  /** What `auto` chooses from. Default `CHOICE_DENSITIES`. */
+  readonly densities?: readonly number[] | undefined;
   readonly align?: AlignPolicy | undefined;
   readonly container?: boolean | undefined;
   readonly threads?: number | undefined;
@@ -58,7 +60,7 @@ export async function encodeFinetune(
       const finetune = opened.kind === 'adapter' ? opened.adapter : opened.checkpoint;
       const table = input.table ?? tableOf(base);
       const source = { base, finetune, table, align, ...(threads === undefined ? {} : { threads }) };
-      const choice = input.choice.density === 'auto' ? await choose(source, input.evaluation, options) : null;
+      const choice = input.choice.density === 'auto' ? await choose({ ...source, densities: input.densities }, input.evaluation, options) : null;
       const { density, ...rest } = input.choice;
       const settings = choice?.settings ?? settingsOf(density === 'auto' ? rest : { ...rest, density }, input.defaults);
       const container = input.container === true;

@@ -41,7 +41,7 @@ export async function modelEnergies(
       return { index, ...(await threads.run({ kind: 'measure', pair, sums: false })) };
     });
     let done = 0;
-    for await (const { index, bad, upper } of inOrder(jobs, 2 * threads.threads)) {
+    for await (const { index, bad, upper } of inOrder(jobs, threads.window)) {
       const { name, elements } = table[index]!;
       if (bad >= 0) notFinite(name, bad);
       for (const [i, density] of densities.entries())

@@ -10,8 +10,10 @@ import type { AnsModel, SectionCoding, TernaryTensor } from './types.ts';
 /** Rows and columns are modelled when they promise this share of the code: below it they only cost time. */
 const MIN_GAIN = 1 / 256;
 
-/** With this share, coding without them is not tried beside it: that takes time and would not be smaller. */
-const SURE_GAIN = 1 / 64;
+/** With so many bits per entry, about a 64th, nothing else is tried: that takes time and would not be smaller. */
+const SURE_GAIN_BITS = 1 / 12;
+/** Entries from which on such a promise is kept: with fewer, learning can cost more than was estimated. */
+const SURE_ENTRIES = 4_096;
 
 /** How a tensor or a factor is coded, and its code. */
 export interface CodedSection {
@@ -56,19 +58,24 @@ function withMasks<T>(t: TernaryTensor, work: (kernel: Kernel, placed: PlacedMas
 }
 
 /**
- * Codes a tensor in the smallest of up to three ways: Golomb; coding 1 with the tensor's density alone, unless rows and
- * columns promise much; coding 1 with rows and columns, if they promise a gain. Of equal sizes the first one counts.
- * Depends on the content and the shape alone.
+ * Codes a tensor with rows and columns, if they promise much; else in the smallest of up to three ways: Golomb; coding 1
+ * with the tensor's density alone; coding 1 with rows and columns, if they promise a gain. Of equal sizes the first one
+ * counts. Depends on the content and the shape alone.
  */
 export function codeMasks(kernel: Kernel, t: PlacedMasks, shape: readonly number[]): CodedSection {
+  const byRows = rowModel(kernel, t, shape);
+  if (byRows !== null && t.nnz >= SURE_ENTRIES && byRows.gain >= t.nnz * SURE_GAIN_BITS) {
+    const coding = { golombM: 0, model: byRows.model };
+    const code = codePlaced(kernel, t, coding);
+    // A promise is not kept by every tensor; a section may not be longer than two bit masks.
+    if (code !== null && code.length <= Math.ceil(t.elements / 4)) return { coding, code };
+  }
   const golombM = sectionParameter(t.elements, t.nnz);
   const golombBytes = golombSize(kernel, t, golombM);
+  const models: AnsModel[] = [{ width: 0, rows: 0, columns: 0 }];
+  if (byRows !== null && byRows.gain >= golombBytes * 8 * MIN_GAIN) models.push(byRows.model);
   let best: CodedSection | null = null;
   let smallest = formatCoding({ golombM }).length + golombBytes;
-  const models: AnsModel[] = [];
-  const byRows = rowModel(kernel, t, shape);
-  if (byRows === null || byRows.gain < golombBytes * 8 * SURE_GAIN) models.push({ width: 0, rows: 0, columns: 0 });
-  if (byRows !== null && byRows.gain >= golombBytes * 8 * MIN_GAIN) models.push(byRows.model);
   for (const model of models) {
     const coding = { golombM: 0, model };
     const code = codePlaced(kernel, t, coding);

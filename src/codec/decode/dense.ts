@@ -5,7 +5,7 @@ import { siblingModule } from '../../worker-url.ts';
 import { CodecError, type CodecErrorCode, PAYLOAD_ERROR_CODES } from '../errors.ts';
 import { FileCache } from '../file-cache.ts';
 import { inOrder } from '../in-order.ts';
-import { Kernel } from '../kernel/kernel.ts';
+import { Kernel, kernelModule } from '../kernel/kernel.ts';
 import type { PayloadReader } from '../types.ts';
 import { type DecodeJob, runDecodeJob } from './jobs.ts';
 
@@ -26,12 +26,15 @@ export interface DenseTensor {
 }
 
 /**
- * Decodes the tensors of a payload to float32, in ascending index and ahead of their use; tensors without a section are
+ * Decodes the tensors of a payload to float32, in the order of its sections and ahead of their use; tensors without a section are
  * zero and left out. Memory: one tensor for each thread and one in the caller's hands, each as large as the largest.
  *
  * @throws CodecError of the payload's sections, READ_FAILED; ThreadError
  */
-export async function* denseTensors(payload: PayloadReader, options: DenseOptions = {}): AsyncGenerator<DenseTensor> {
+export async function* denseTensors(
+  payload: Pick<PayloadReader, 'sections' | 'location'>,
+  options: DenseOptions = {},
+): AsyncGenerator<DenseTensor> {
   const { sections, location } = payload;
   const total = sections.reduce((sum, { elements }) => sum + elements, 0);
   const threads =
@@ -112,6 +115,7 @@ function pooled(threads: number): DecodeThreads {
     url: siblingModule(import.meta.url, './worker'),
     threads,
     name: 'kinmerge-decode',
+    workerData: kernelModule(),
   });
   return {
     run: (job) => pool.run(job).then(() => undefined, rethrow),

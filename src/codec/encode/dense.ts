@@ -41,7 +41,7 @@ export async function* encodeTensors(
     index,
     ...(await threads.run({ kind: 'whole', pair, shape: table[index]!.shape, density, deviation })),
   }));
-  for await (const { index, bad, nnz, section, magnitudes, sigma } of inOrder(jobs, 2 * threads.threads)) {
+  for await (const { index, bad, nnz, section, magnitudes, sigma } of inOrder(jobs, threads.window)) {
     const { name } = table[index]!;
     if (bad >= 0) notFinite(name, bad);
     progress.add(index);
@@ -80,7 +80,7 @@ export async function globalRule(
     ...(await threads.run({ kind: 'measure', pair, sums: deviation })),
   }));
   let counted = 0;
-  for await (const measured of inOrder(measures, 2 * threads.threads)) {
+  for await (const measured of inOrder(measures, threads.window)) {
     if (measured.bad >= 0) notFinite(table[measured.index]!.name, measured.bad);
     addTo(upper, measured.upper);
     sum += measured.sum;
@@ -101,7 +101,7 @@ export async function globalRule(
     index,
     ...(await threads.run({ kind: 'refine', pair, bucket: place.bucket, mean: deviation ? mean : null })),
   }));
-  for await (const refined of inOrder(refines, 2 * threads.threads)) {
+  for await (const refined of inOrder(refines, threads.window)) {
     addTo(lower, refined.lower);
     magnitudes += refined.magnitudes;
     squares += refined.squares;
@@ -136,7 +136,7 @@ export async function* encodeGlobal(
     })),
   }));
   let kept = 0;
-  for await (const { index, nnz, section } of inOrder(jobs, 2 * threads.threads)) {
+  for await (const { index, nnz, section } of inOrder(jobs, threads.window)) {
     progress.add(index);
     kept += nnz;
     if (section === null) continue;
@@ -163,7 +163,7 @@ async function tieAllowances(
   }));
   const allowed: number[] = [];
   let left = ties;
-  for await (const counted of inOrder(jobs, 2 * threads.threads)) {
+  for await (const counted of inOrder(jobs, threads.window)) {
     const mine = Math.min(left, counted.equal);
     left -= mine;
     allowed.push(mine);

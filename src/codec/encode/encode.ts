@@ -11,7 +11,7 @@ import type { TensorTable } from '../types.ts';
 import { type DenseSection, encodeGlobal, encodeTensors, globalRule } from './dense.ts';
 import { encodeFactors, factorElements } from './low-rank.ts';
 import { checkSettings, type EncoderSettings } from './settings.ts';
-import { type SourceInput, sourcesOf } from './sources.ts';
+import { comparedElements, type SourceInput, sourcesOf } from './sources.ts';
 import { openEncodeThreads } from './threads.ts';
 
 /** The factors of an adapter stay factors. */
@@ -81,14 +81,14 @@ export async function encodeTaskVector(
   const { table, mode } = input;
   const elements = checkOrderedTable(table);
   const prefix = input.container ? containerHead(table, input) : new Uint8Array(0);
-  const { pairs, factorPairs, adapter, notes } = await sourcesOf(input, options);
-  const paired = pairs.reduce((sum, { pair }) => sum + pair.elements, 0);
-  // A model is one vector with all its tensors; an adapter has only what it has.
-  const dense = adapter === null ? elements : paired;
-  const threads = openEncodeThreads(paired, input.threads);
+  // Threads take a while to start: they do so while names are compared.
+  const threads = openEncodeThreads(comparedElements(input), input.threads);
   const stop = () => void threads.close();
   options.signal?.addEventListener('abort', stop, { once: true });
   try {
+    const { pairs, factorPairs, adapter, notes } = await sourcesOf(input, options);
+    // A model is one vector with all its tensors; an adapter has only what it has.
+    const dense = adapter === null ? elements : pairs.reduce((sum, { pair }) => sum + pair.elements, 0);
     const components = { table, pairs, threads };
     const rule = mode === 'global' ? await globalRule(components, input, dense, options) : null;
     const ternary = rule ? encodeGlobal(components, rule, options) : encodeTensors(components, input, options);

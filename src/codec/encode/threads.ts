@@ -4,15 +4,22 @@ import { ThreadError, ThreadPool } from '../../thread-pool.ts';
 import { siblingModule } from '../../worker-url.ts';
 import { CodecError } from '../errors.ts';
 import { FileCache } from '../file-cache.ts';
-import { Kernel } from '../kernel/kernel.ts';
+import { Kernel, kernelModule } from '../kernel/kernel.ts';
 import { type EncodeJob, type EncodeResult, runEncodeJob } from './jobs.ts';
 
 /** Up to so many elements the work is done where it is asked for: starting threads would take longer. About 30 ms. */
 export const MAX_INLINE_ELEMENTS = 4 * 2 ** 20;
 
+/**
+ * Jobs under way for each thread. Results are taken in order, and a large tensor between many small ones must not leave
+ * threads without work; but each finished one waits with its code.
+ */
+const JOBS_PER_THREAD = 8;
+
 /** Runs the jobs of one encoding, in threads or, for little work, in the caller's. */
 export interface EncodeThreads {
-  readonly threads: number;
+  /** Jobs to have under way at once, for `inOrder`. */
+  readonly window: number;
   /** @throws CheckpointError FILE_CHANGED, IO_FAILED; ThreadError */
   run<Kind extends EncodeJob['kind']>(job: Extract<EncodeJob, { kind: Kind }>): Promise<EncodeResult<Kind>>;
   /** Ends whatever is under way. */
@@ -30,7 +37,7 @@ export function openEncodeThreads(elements: number, threads = availableParalleli
 function inline(): EncodeThreads {
   const components = { kernel: new Kernel(), files: new FileCache() };
   return {
-    threads: 1,
+    window: 1,
     run: async (job) => runEncodeJob(components, job) as never,
     close: async () => components.files.close(),
   };
@@ -41,9 +48,11 @@ function pooled(threads: number): EncodeThreads {
     url: siblingModule(import.meta.url, './worker'),
     threads,
     name: 'kinmerge-encode',
+    workerData: kernelModule(),
   });
+  pool.warmUp();
   return {
-    threads,
+    window: JOBS_PER_THREAD * threads,
     run: (job) => pool.run(job).catch(rethrow) as never,
     close: () => pool.close(),
   };

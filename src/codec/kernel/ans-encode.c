@@ -108,6 +108,23 @@ static int collect_rows(Masks t) {
 }
 
 /*
+ * x / f for x < 2^31 is (x * ceil(2^(31 + l) / f)) >> (31 + l) with l = ceil(log2(f)): the factor exceeds 2^(31 + l) / f
+ * by less than 2^l / f. A division is an order of magnitude slower.
+ */
+static u32 reciprocals[FREQUENCY_TOTAL + 1];
+
+INLINE u32 reciprocal_bits(u32 frequency) { return frequency == 1 ? 0 : 32 - __builtin_clz(frequency - 1); }
+
+static void make_reciprocals(void) {
+  /* 2^31 / 1 is the first; the others are above 2^31 and below 2^32. */
+  reciprocals[1] = 1u << 31;
+  for (u32 f = 2; f <= FREQUENCY_TOTAL; f++) {
+    u64 numerator = 1ull << (31 + reciprocal_bits(f));
+    reciprocals[f] = (u32)((numerator + f - 1) / f);
+  }
+}
+
+/*
  * Codes two masks. `heap` is where free memory begins, 4-aligned; the code lies at the returned address up to
  * `ans_encode_end()`. 0 when memory does not suffice.
  */
@@ -116,6 +133,7 @@ static u32 code_end;
 EXPORT("ans_encode")
 u32 ans_encode(const u32 *plus, const u32 *minus, u32 elements, u32 nnz, u32 width, u32 rows, u32 cols, u32 heap) {
   Masks t = {plus, minus};
+  if (UNLIKELY(reciprocals[1] == 0)) make_reciprocals();
   symbols = next_symbol = (u32 *)heap;
   symbols_limit = symbols;
   scan_begin(elements, nnz, width, rows, cols);
@@ -134,7 +152,8 @@ u32 ans_encode(const u32 *plus, const u32 *minus, u32 elements, u32 nnz, u32 wid
       x >>= 8;
     }
     if (bits) x = x << 1 | (symbol & 1);
-    u32 quotient = x / frequency;
+    /* x / frequency */
+    u32 quotient = (u32)((u64)x * reciprocals[frequency] >> (31 + reciprocal_bits(frequency)));
     x = (quotient << FREQUENCY_BITS) + (x - quotient * frequency) + (symbol >> 17);
   }
   *--out = x;

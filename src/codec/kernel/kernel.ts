@@ -134,6 +134,12 @@ interface Exports {
 
 let compiled: WebAssembly.Module | undefined;
 
+/** The compiled kernel. Threads that are given it need not compile it again. */
+export function kernelModule(): WebAssembly.Module {
+  compiled ??= new WebAssembly.Module(Buffer.from(KERNEL_WASM, 'base64'));
+  return compiled;
+}
+
 /**
  * The hot loops of the codec: C compiled to WebAssembly with SIMD (the files beside this one). An instance has one
  * memory and one piece of work at a time; its caller lays the memory out from `heap` on. Addresses are bytes.
@@ -143,9 +149,8 @@ export class Kernel {
   /** The first free address, a multiple of 16. */
   readonly heap: number;
 
-  constructor() {
-    compiled ??= new WebAssembly.Module(Buffer.from(KERNEL_WASM, 'base64'));
-    this.calls = new WebAssembly.Instance(compiled).exports as unknown as Exports;
+  constructor(module: WebAssembly.Module = kernelModule()) {
+    this.calls = new WebAssembly.Instance(module).exports as unknown as Exports;
     this.heap = (this.calls.__heap_base.value + 15) & ~15;
   }
 

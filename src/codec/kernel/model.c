@@ -70,11 +70,15 @@ static const Level *level_table(i32 level) {
   return &tables[i];
 }
 
-/* 256 * log2(v) for v >= 1, linear between powers of two; off by less than a tenth of an octave. */
-static i32 log256(u32 v) {
-  i32 exponent = 31 - __builtin_clz(v);
-  u32 fraction = exponent >= 8 ? v >> (exponent - 8) : v << (8 - exponent);
-  return 256 * exponent + (i32)(fraction & 255);
+/*
+ * 256 * log2(v) for v >= 1, linear between powers of two; off by less than a tenth of an octave, and larger by
+ * 256 * 1023: exponent and highest mantissa bits of the float64, which holds every 32-bit integer.
+ */
+INLINE i32 biased_log256(u32 v) {
+  double value = v;
+  u64 bits;
+  __builtin_memcpy(&bits, &value, sizeof bits);
+  return (i32)(bits >> 44);
 }
 
 INLINE i32 clamp_level(i32 level) {
@@ -85,8 +89,9 @@ INLINE i32 clamp_level(i32 level) {
 static i32 level_of(u32 entries, u32 total, u32 expected, u32 strength, u32 density) {
   u32 plus = strength * density;
   u32 minus = strength * (ONE - density);
-  i32 seen = log256(entries * ONE + plus) - log256((total - entries) * ONE + minus);
-  i32 meant = log256(expected + plus) - log256(total * ONE - expected + minus);
+  /* The biases cancel. */
+  i32 seen = biased_log256(entries * ONE + plus) - biased_log256((total - entries) * ONE + minus);
+  i32 meant = biased_log256(expected + plus) - biased_log256(total * ONE - expected + minus);
   return clamp_level((seen - meant + 32) >> 6);
 }
 

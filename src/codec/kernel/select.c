@@ -28,8 +28,26 @@ u32 size_of(u32 dtype) {
   }
 }
 
+/* Of two bfloat16 tensors, which most checkpoints are: without a second stage. */
+static void difference_bf16(const u8 *base, const u8 *tune, u32 count) {
+  for (u32 i = 0; i < count; i += 8) {
+    v128_t a = wasm_v128_load(base + 2 * i), b = wasm_v128_load(tune + 2 * i);
+    v128_t low = wasm_f32x4_sub(wasm_i32x4_shl(wasm_u32x4_extend_low_u16x8(b), 16),
+                                wasm_i32x4_shl(wasm_u32x4_extend_low_u16x8(a), 16));
+    v128_t high = wasm_f32x4_sub(wasm_i32x4_shl(wasm_u32x4_extend_high_u16x8(b), 16),
+                                 wasm_i32x4_shl(wasm_u32x4_extend_high_u16x8(a), 16));
+    wasm_v128_store(stage + i, low);
+    wasm_v128_store(stage + i + 4, high);
+  }
+}
+
 /* Puts the differences [from, from + count) into `stage`, and zeros up to the next multiple of 32. */
 void difference(const Pair *pair, u32 from, u32 count) {
+  if (pair->base_dtype == BF16 && pair->tune_dtype == BF16) {
+    difference_bf16(pair->base + (__SIZE_TYPE__)from * 2, pair->tune + (__SIZE_TYPE__)from * 2, count);
+    for (u32 i = count; i & 31; i++) stage[i] = 0;
+    return;
+  }
   widen(pair->tune + (__SIZE_TYPE__)from * pair->tune_size, pair->tune_dtype, count, stage);
   if (pair->base_dtype != NONE) {
     widen(pair->base + (__SIZE_TYPE__)from * pair->base_size, pair->base_dtype, count, stage_base);

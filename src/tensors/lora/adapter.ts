@@ -54,7 +54,7 @@ export async function openLoraAdapter(
   base: AdapterBase,
   options: OpenAdapterOptions = {},
 ): Promise<LoraAdapter> {
-  const config = await readConfig(dir, options);
+  const config = await readAdapterConfig(dir, options);
   const checkpoint = await openCheckpoint(join(dir, ADAPTER_FILE), options);
   try {
     const { lowRank, full, renaming, differences } = await assemble({ dir, config, checkpoint, base }, options);
@@ -69,7 +69,8 @@ export async function openLoraAdapter(
   }
 }
 
-async function readConfig(dir: string, options: OpenAdapterOptions): Promise<LoraConfig> {
+/** The configuration beside an adapter's weights. @throws AdapterError, CheckpointError */
+export async function readAdapterConfig(dir: string, options: OpenOptions = {}): Promise<LoraConfig> {
   const path = join(dir, ADAPTER_CONFIG_FILE);
   const there = await stat(path).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw asCheckpointError(error, path);

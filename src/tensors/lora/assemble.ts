@@ -32,7 +32,7 @@ type Parts = Partial<Record<FactorPart, TensorInfo>>;
 
 /** @throws AdapterError; whatever reading throws */
 export async function assemble(input: AssembleInput, options: RunOptions): Promise<Assembled> {
-  const { modules, whole } = sort(input);
+  const { modules, whole } = sortTensors(input);
   const wanted =
     modules.length > 0 ? modules.map(({ module }) => weightNames(module)) : [...whole.keys()].map((n) => [n]);
   const renaming = chooseRenaming(input, wanted);
@@ -43,7 +43,7 @@ export async function assemble(input: AssembleInput, options: RunOptions): Promi
 }
 
 /** Sorts the adapter's tensors by what their names say, and checks what can be checked without the base. */
-function sort({ dir, config, checkpoint }: AssembleInput): {
+export function sortTensors({ dir, config, checkpoint }: Omit<AssembleInput, 'base'>): {
   modules: ModuleFactors[];
   whole: Map<string, TensorInfo>;
 } {

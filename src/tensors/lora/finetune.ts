@@ -51,8 +51,12 @@ export async function openFinetune(
   throw new AdapterError('ADAPTER_CONFIG_MISSING', text, { path, tensor: factor });
 }
 
-/** The directory of an adapter; undefined where the path is none, or where opening it says what is wrong. */
-async function adapterDirectory(path: string): Promise<string | undefined> {
+/**
+ * The directory of an adapter; undefined where the path is none, or where opening it says what is wrong.
+ *
+ * @throws CheckpointError AMBIGUOUS_WEIGHTS, PYTORCH_WEIGHTS, NO_WEIGHTS
+ */
+export async function adapterDirectory(path: string): Promise<string | undefined> {
   const place = await locateCheckpoint(path);
   const info = await stat(place).catch(() => undefined);
   if (info === undefined) return undefined;

@@ -87,6 +87,7 @@ describe('by their content, whatever their names', () => {
       name: 'a test',
       owner: keyToText(key.publicKey),
       membership: 'open',
+      encoder: { density: 0.2, mode: 'tensor', scaleUnit: 'magnitude', scaleFactor: 2 },
       merge,
       tensors: [{ name: 'w', dtype: 'F32', linear: true, shape: [3, 4] }],
     });

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { encodeTernarySync, type UpdateTensor, writeContainer } from '../../../src/codec/index.ts';
+import { encodeTernarySync, entropyBoundBits, type UpdateTensor, writeContainer } from '../../../src/codec/index.ts';
 import { tableOf as floatTable } from '../../../src/codec/table.ts';
 import { foldTensors, openTaskVector } from '../../../src/merge/index.ts';
 import { createSafetensors, openCheckpoint } from '../../../src/tensors/index.ts';
@@ -56,7 +56,15 @@ test('inspect tells the form and the rank of each tensor, and what is coded of i
   if (weight?.form !== 'low-rank' || bias?.form === 'low-rank') throw new Error('the forms of the update changed');
   const entries = weight.left.nnz + weight.right.nnz;
   const document = JSON.parse(stdout);
-  expect(document).toMatchObject({ kind: 'update', lowRank: 1, entries: entries + bias!.nnz, entropyBoundBytes: null });
+  // Bound, density and the size in fp16 speak of what is coded: two factors, and the bias.
+  const factors = 6 * (ROWS + COLUMNS);
+  expect(document).toMatchObject({ kind: 'update', encoder, lowRank: 1, entries: entries + bias!.nnz });
+  expect(document).toMatchObject({ elements: ROWS * COLUMNS + COLUMNS, codedElements: factors + COLUMNS });
+  expect(document.density).toBe(document.entries / document.codedElements);
+  expect(document.fp16Bytes).toBe(2 * document.codedElements);
+  const bound = entropyBoundBits(document.density, document.codedElements) / 8;
+  expect(document.entropyBoundBytes).toBe(Math.ceil(bound));
+  expect(document.golombBytes).toBeGreaterThanOrEqual(document.payloadBytes);
   expect(document.tensors).toEqual([
     {
       ...{ name: 'bias', shape: [COLUMNS], form: 'ternary', rank: null, scale: 0.25, entries: bias!.nnz },
@@ -64,7 +72,7 @@ test('inspect tells the form and the rank of each tensor, and what is coded of i
     },
     {
       ...{ name: 'weight', shape: [ROWS, COLUMNS], form: 'low-rank', rank: 6, scale: 0.375, entries },
-      density: entries / (ROWS * COLUMNS),
+      density: entries / factors,
     },
   ]);
   const text = await runInProcess(['inspect', path('first')]);

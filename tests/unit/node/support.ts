@@ -13,6 +13,7 @@ import { RecordBook, type RecordBookListener } from '../../../node/core/record-b
 import { writeConfig } from '../../../node/home/config.ts';
 import { loadOrCreateKey } from '../../../node/home/keys.ts';
 import { HOME_LAYOUT_VERSION, type HomePaths, homePaths } from '../../../node/home/paths.ts';
+import type { EncoderChoice } from '../../../src/choose/index.ts';
 import { encodeTernarySync, type TensorTable, ternaryFromSigns } from '../../../src/codec/index.ts';
 import type { AdmissionPolicy } from '../../../src/kinship/index.ts';
 import {
@@ -80,7 +81,12 @@ export interface Pond {
 
 /** Makes the base and the charter; open unless said otherwise. */
 export async function makePond(
-  options: { members?: boolean; limits?: Partial<AdmissionPolicy>; budgets?: { updates: number; bytes: number } } = {},
+  options: {
+    members?: boolean;
+    limits?: Partial<AdmissionPolicy>;
+    encoder?: EncoderChoice;
+    budgets?: { updates: number; bytes: number };
+  } = {},
 ): Promise<Pond> {
   const directory = await scratch();
   const base = join(directory, 'base.safetensors');
@@ -94,6 +100,7 @@ export async function makePond(
       open: options.members !== true,
       merge: { method: 'opcm', variant: 'ref', alpha: 0.5, scale: 1 },
       limits: options.limits ?? {},
+      encoder: options.encoder,
       budgets: options.budgets ?? DEFAULT_BUDGET,
     },
     { home },
