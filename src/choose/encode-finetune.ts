@@ -60,7 +60,10 @@ export async function encodeFinetune(
       const finetune = opened.kind === 'adapter' ? opened.adapter : opened.checkpoint;
       const table = input.table ?? tableOf(base);
       const source = { base, finetune, table, align, ...(threads === undefined ? {} : { threads }) };
-      const choice = input.choice.density === 'auto' ? await choose({ ...source, densities: input.densities }, input.evaluation, options) : null;
+      const choice =
+        input.choice.density === 'auto'
+          ? await choose({ ...source, densities: input.densities }, input.evaluation, options)
+          : null;
       const { density, ...rest } = input.choice;
       const settings = choice?.settings ?? settingsOf(density === 'auto' ? rest : { ...rest, density }, input.defaults);
       const container = input.container === true;

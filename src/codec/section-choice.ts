@@ -1,5 +1,5 @@
 import { formatCoding } from './format-coding.ts';
-import { aligned, type Kernel } from './kernel/kernel.ts';
+import { aligned, type Kernel, MAX_KERNEL_BYTES } from './kernel/kernel.ts';
 import { withKernel } from './kernel/pool.ts';
 import { MAX_WIDTH, MIN_WIDTH } from './limits.ts';
 import { golombParameter } from './size.ts';
@@ -14,6 +14,9 @@ const MIN_GAIN = 1 / 256;
 const SURE_GAIN_BITS = 1 / 12;
 /** Entries from which on such a promise is kept: with fewer, learning can cost more than was estimated. */
 const SURE_ENTRIES = 4_096;
+
+/** Bytes of the list of symbols of coding 1, per entry, usually. */
+const SYMBOL_BYTES = 6;
 
 /** How a tensor or a factor is coded, and its code. */
 export interface CodedSection {
@@ -63,6 +66,8 @@ function withMasks<T>(t: TernaryTensor, work: (kernel: Kernel, placed: PlacedMas
  * counts. Depends on the content and the shape alone.
  */
 export function codeMasks(kernel: Kernel, t: PlacedMasks, shape: readonly number[]): CodedSection {
+  // Room for a list of symbols, which grows otherwise bit by bit: little more than one of 4 bytes per entry.
+  kernel.reach(Math.min(t.end + SYMBOL_BYTES * t.nnz, Math.max(t.end, MAX_KERNEL_BYTES / 2)));
   const byRows = rowModel(kernel, t, shape);
   if (byRows !== null && t.nnz >= SURE_ENTRIES && byRows.gain >= t.nnz * SURE_GAIN_BITS) {
     const coding = { golombM: 0, model: byRows.model };

@@ -11,6 +11,8 @@ export const SAMPLE_RUN = 4_096;
 export const SAMPLE_STRIDE = 8 * SAMPLE_RUN;
 /** Share of a sampled tensor that may be candidates: they take 4 bytes each. Where more are alike, the passes select. */
 export const MAX_CANDIDATE_SHARE = 1 / 8;
+/** Bytes of the list per element, usually: 3 % of the elements are candidates, or all of a tensor too small for a sample. */
+const USUAL_CANDIDATE_BYTES = 1 / 8;
 /**
  * How far the sample's rank of the threshold may be off, in deviations of a sample of independent elements. Elements of
  * a row resemble one another, so a sample is worth less than its size: 24 leaves room for rows that count as one in
@@ -52,7 +54,8 @@ export function selectBySplit(
   const minus = plus + bytes;
   const candidates = minus + bytes;
   const list = candidates + bytes;
-  kernel.reach(list);
+  // Room for what the list usually holds: growing the memory bit by bit costs more.
+  kernel.reach(list + Math.ceil(elements * USUAL_CANDIDATE_BYTES));
   calls.split_begin(list, Math.max(MIN_SAMPLED_ELEMENTS, Math.floor(elements * MAX_CANDIDATE_SHARE)));
   for (const { base, baseDtype, tune, tuneDtype, from, count } of input.pieces()) {
     const [p, m, c] = [plus + from / 8, minus + from / 8, candidates + from / 8];
