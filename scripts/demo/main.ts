@@ -1,13 +1,14 @@
 /**
  * `npm run demo [-- --json] [-- --runs N]`: four nodes on loopback grow one model out of eight real fine-tunes; one
  * joins late, the one that everyone joined through is killed in the middle of a fold; a fifth home pulls, verifies and
- * evaluates the result.
+ * evaluates the result, beside what the paper's form of compression comes to.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { evaluateAll } from './evaluate.ts';
+import { encodeAll, mergeAlike } from './forms.ts';
 import { growModel } from './network.ts';
 import { Cast } from './node.ts';
 import { type DemoReport, renderReport, renderRuns } from './report.ts';
@@ -50,13 +51,18 @@ async function tellStory(): Promise<DemoReport> {
   try {
     const tasks = await makeTasks(work);
     const grown = await growModel({ cast, tasks, work, say });
-    say('evaluating the base, the eight experts and the merged model on the test sets');
-    const { accuracy, average } = await evaluateAll({ cast, merged: grown.merged });
+    say("compressing the same fine-tunes offline, also in the paper's form, and merging those in the same order");
+    const updates = await encodeAll(cast, 'default');
+    const paper = await encodeAll(cast, 'paper');
+    const paperMerged = await mergeAlike(cast, paper, grown, tasks.linear);
+    say('evaluating the base, the experts, their updates and the merged models on the test sets');
+    const models = { merged: grown.merged, updates, paper: { merged: paperMerged, updates: paper } };
+    const { accuracy, average } = await evaluateAll({ cast, ...models });
     return {
       recipes: grown.recipes,
       accuracy,
       average,
-      bytes: grown.bytes,
+      bytes: { ...grown.bytes, paper: paper.payloads },
       verified: grown.verified,
       seconds: seconds(),
     };

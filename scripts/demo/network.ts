@@ -14,7 +14,9 @@ export interface Grown {
   readonly recipes: string[];
   /** Directory of the pulled checkpoint. */
   readonly merged: string;
-  readonly bytes: { published: number; bound: number; fp16: number };
+  /** The task of each update id. */
+  readonly updates: ReadonlyMap<string, Task>;
+  readonly bytes: { published: number; payloads: number; bound: number; fp16: number };
   readonly verified: { checked: number; total: number };
 }
 
@@ -28,9 +30,11 @@ interface Scene {
 /** The whole story: a community is made, grows through trouble, and a stranger pulls what came out. */
 export async function growModel({ cast, tasks, work, say }: Scene): Promise<Grown> {
   const contributions: ContributeDocument[] = [];
+  const updates = new Map<string, Task>();
   const contribute = async (node: DemoNode, task: Task) => {
     const done = await cast.run<ContributeDocument>(node.home, 'contribute', expert(task), '--title', task);
     contributions.push(done);
+    updates.set(done.update!, task);
     const size = done.bytes.payload + done.bytes.record;
     say(`${node.home} contributes ${task}: ${size} bytes, ${done.verdict} (${contributions.length} of 8)`);
   };
@@ -70,7 +74,8 @@ export async function growModel({ cast, tasks, work, say }: Scene): Promise<Grow
   const verified = await cast.run<{ checked: number; total: number }>('eve', 'verify', merged, '--base', base);
   say(`eve, who took no part, pulled the checkpoint and verified ${verified.checked} of ${verified.total} tensors`);
   await Promise.all(nodes.map((node) => node.api.stop()));
-  return { recipes, merged, bytes: sum(contributions), verified: { checked: verified.checked, total: verified.total } };
+  const { checked, total } = verified;
+  return { recipes, merged, updates, bytes: sum(contributions), verified: { checked, total } };
 }
 
 async function joinCommunity(cast: Cast, home: string, target: string): Promise<DemoNode> {
@@ -106,9 +111,10 @@ async function until(
 }
 
 function sum(contributions: readonly ContributeDocument[]) {
-  const bytes = { published: 0, bound: 0, fp16: 0 };
+  const bytes = { published: 0, payloads: 0, bound: 0, fp16: 0 };
   for (const { bytes: one } of contributions) {
     bytes.published += one.payload + one.record;
+    bytes.payloads += one.payload;
     bytes.bound += one.bound;
     bytes.fp16 += one.fp16;
   }

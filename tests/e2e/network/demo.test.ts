@@ -46,11 +46,13 @@ describe('the demo', () => {
   });
 
   test('prints one document of the documented form, and tells its story on stderr', () => {
-    const accuracies = { base: expect.any(Number), expert: expect.any(Number), merged: expect.any(Number) };
+    const columns = ['base', 'expert', 'update', 'merged', 'paperUpdate', 'paperMerged'];
+    const accuracies = Object.fromEntries(columns.map((column) => [column, expect.any(Number)]));
+    const sizes = ['published', 'payloads', 'paper', 'bound', 'fp16'];
     expect(report).toMatchObject({
       accuracy: Object.fromEntries(TASKS.map((task) => [task, accuracies])),
       average: accuracies,
-      bytes: { published: expect.any(Number), bound: expect.any(Number), fp16: expect.any(Number) },
+      bytes: Object.fromEntries(sizes.map((size) => [size, expect.any(Number)])),
       seconds: expect.any(Number),
     });
     expect(Object.keys(report.accuracy).sort()).toEqual([...TASKS].sort());
@@ -61,17 +63,29 @@ describe('the demo', () => {
   test('merges to the accuracy that the reference reached over random orders', () => {
     expect(Math.abs(report.average.base - 58.3)).toBeLessThanOrEqual(0.1);
     expect(Math.abs(report.average.expert - 77.3)).toBeLessThanOrEqual(0.1);
-    expect(report.average.merged).toBeGreaterThanOrEqual(65.7);
+    expect(report.average.merged).toBeGreaterThanOrEqual(66.5);
     const mean = TASKS.reduce((sum, task) => sum + report.accuracy[task]!.merged, 0) / TASKS.length;
     expect(report.average.merged).toBeCloseTo(mean, 9);
   });
 
-  test('publishes little more than the entropy bound', () => {
+  test("gains over the paper's form of compression", () => {
+    const { expert, update, merged, paperUpdate, paperMerged } = report.average;
+    // An independent float64 reference gives 78.76 (docs/vision8.md).
+    expect(update).toBeGreaterThanOrEqual(78.5);
+    expect(update).toBeGreaterThan(expert + 1);
+    expect(Math.abs(paperUpdate - 77.3)).toBeLessThanOrEqual(0.2);
+    expect(paperMerged).toBeGreaterThanOrEqual(66);
+    // The merge gains less than the test sets can tell for sure; it must not lose.
+    expect(merged).toBeGreaterThan(paperMerged - 0.3);
+    expect(report.bytes.payloads).toBeLessThan(1.1 * report.bytes.paper);
+  });
+
+  test('publishes less than the entropy bound', () => {
     const { published, bound, fp16 } = report.bytes;
     // Positions cost less than the bound where the weights that are kept are spread unevenly over the tensors.
     expect(published).toBeGreaterThan(0.9 * bound);
-    expect(published).toBeLessThanOrEqual(1.05 * bound);
-    expect(fp16 / published).toBeGreaterThan(8);
+    expect(published).toBeLessThanOrEqual(bound);
+    expect(fp16 / published).toBeGreaterThan(17);
   });
 
   test('hands a checkpoint to a stranger that verifies on every tensor', () => {
