@@ -19,6 +19,7 @@ const USAGE: ReadonlySet<string> = new Set([
   'CONFIG_INVALID',
   'CONFIG_UNREADABLE',
   'BAD_PARAMETER',
+  'BAD_CHOICE',
   'DEVICE_UNAVAILABLE',
   'NO_TESTS',
   'INPUT_UNKNOWN',

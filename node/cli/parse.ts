@@ -15,6 +15,13 @@ export function parseCount(text: string): number {
   return value;
 }
 
+/** A share above 0 and at most 1, or a usage error. */
+export function parseShare(text: string): number {
+  const value = parseNumber(text);
+  if (value > 0 && value <= 1) return value;
+  throw new InvalidArgumentError(`${text} is not a share above 0 and at most 1.`);
+}
+
 /** Collects a repeatable option. */
 export function collect(value: string, previous: readonly string[] = []): string[] {
   return [...previous, value];

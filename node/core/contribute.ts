@@ -89,6 +89,7 @@ async function contributeNext(
           payload: manifest.id.toString(),
           bytes,
           density: report.density,
+          lowRank: report.tensors.filter(({ rank }) => rank !== undefined).length,
           settings: report.settings,
           choice: report.choice,
           notes: report.notes,

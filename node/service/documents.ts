@@ -110,10 +110,14 @@ export interface ContributeDocument {
   readonly update: string | null;
   readonly payload: string;
   readonly bytes: { readonly record: number; readonly payload: number; readonly bound: number; readonly fp16: number };
+  /** Entries of the update as a share of what they were chosen from. */
   readonly density: number;
+  /** Tensors that travel as two factors, as those of a LoRA adapter do. */
+  readonly lowRank: number;
   readonly settings: EncoderSettings;
   /** How the settings were chosen, where that was asked for. */
   readonly choice: Choice | null;
+  /** Differences between base and fine-tune that were let pass. */
   readonly notes: readonly TensorDifference[];
   readonly verdict: 'accepted' | 'declined';
   readonly gate: string | null;

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { encodeFinetune, type FinetuneInput } from '../../src/choose/index.ts';
+import { CHOICE_DENSITIES, encodeFinetune, type FinetuneInput } from '../../src/choose/index.ts';
 import type { PayloadMeasure, PayloadReader, TensorTable } from '../../src/codec/index.ts';
 import { checkPayload, isPayloadFault, openPayload } from '../../src/codec/index.ts';
 import type { MeasuredPayload, Pair } from '../../src/kinship/index.ts';
@@ -52,7 +52,11 @@ export function payloadCalls(data: { charter: string }) {
     ) {
       const charter = await loadCharter();
       const defaults = charter.codec.encoder;
-      return encodeFinetune({ ...job, table: charterTable(charter), defaults }, out, options);
+      const { maxDensity } = charter.admission;
+      // What admission would decline is not chosen.
+      const admitted = CHOICE_DENSITIES.filter((density) => density <= maxDensity);
+      const densities = admitted.length === 0 ? [maxDensity] : admitted;
+      return encodeFinetune({ ...job, table: charterTable(charter), defaults, densities }, out, options);
     },
 
     /** Decodes a whole payload and measures it. */

@@ -24,7 +24,7 @@ export type SafetensorsErrorCode =
   | 'HEADER_TOO_DEEP'
   /** A string with half of a surrogate pair. */
   | 'LONE_SURROGATE'
-  /** `__metadata__` is neither null nor an object of strings. */
+  /** `__metadata__` is neither null nor an object of strings, or has more than MAX_METADATA_KEYS keys. */
   | 'METADATA_INVALID'
   /** `__metadata__` occurs twice. */
   | 'DUPLICATE_METADATA'
@@ -38,7 +38,7 @@ export type SafetensorsErrorCode =
   | 'DUPLICATE_FIELD'
   /** A tensor's description lacks dtype, shape or data_offsets. */
   | 'MISSING_FIELD'
-  /** A tensor's description has a field that the format does not know. */
+  /** A tensor's description has a field that the format does not know; more than MAX_UNKNOWN_FIELDS of them where they are passed over. */
   | 'UNKNOWN_FIELD'
   /** A field has the wrong type: a string where a list belongs, ... */
   | 'FIELD_TYPE'

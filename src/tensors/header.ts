@@ -2,7 +2,7 @@
 import { isUtf8 } from 'node:buffer';
 import { compareNames, type Dtype, dtypeBytes, isDtype, isUnsupportedDtype } from './dtype.ts';
 import { quote, SafetensorsError, type SafetensorsErrorCode } from './errors.ts';
-import { MAX_NAME_BYTES, MAX_RANK, MAX_TENSORS } from './limits.ts';
+import { MAX_METADATA_KEYS, MAX_NAME_BYTES, MAX_RANK, MAX_TENSORS, MAX_UNKNOWN_FIELDS } from './limits.ts';
 import { type JsonFault, JsonReader } from './strict-json.ts';
 
 /** One tensor of a checkpoint. */
@@ -95,11 +95,16 @@ function readMetadata(reader: JsonReader, source: string): Map<string, string> {
   }
   const invalid = (found: string) =>
     fault('METADATA_INVALID', source, `__metadata__ must map strings to strings, found ${found}.`, { found });
+  const tooMany = () =>
+    fault('METADATA_INVALID', source, `__metadata__ has more than ${MAX_METADATA_KEYS} keys. Write fewer.`, {
+      limit: MAX_METADATA_KEYS,
+    });
   if (kind !== 'object') throw invalid(kind);
   reader.object((key) => {
     if (metadata.has(key)) {
       throw fault('DUPLICATE_METADATA_KEY', source, `__metadata__ has the key ${quote(key)} twice.`, { key });
     }
+    if (metadata.size === MAX_METADATA_KEYS) throw tooMany();
     const value = reader.peek();
     if (value !== 'string') throw invalid(`${value} at ${quote(key)}`);
     metadata.set(key, reader.string());
@@ -128,6 +133,9 @@ function readEntry(reader: JsonReader, name: string, options: ParseOptions): Ent
       throw say('DUPLICATE_FIELD', `the field ${quote(field)} occurs twice.`, { field });
     } else if (options.unknownFields === 'ignore') {
       others ??= new Set();
+      if (others.size === MAX_UNKNOWN_FIELDS) {
+        throw say('UNKNOWN_FIELD', `more than ${MAX_UNKNOWN_FIELDS} unknown fields.`, { limit: MAX_UNKNOWN_FIELDS });
+      }
       others.add(field);
       reader.skip();
     } else {

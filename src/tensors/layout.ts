@@ -2,7 +2,7 @@
 import { compareNames, type Dtype, dtypeBytes, dtypeRank, isDtype } from './dtype.ts';
 import { quote, SafetensorsError, type SafetensorsErrorCode } from './errors.ts';
 import { checkedProduct, type TensorInfo } from './header.ts';
-import { MAX_HEADER_BYTES, MAX_NAME_BYTES, MAX_RANK, MAX_TENSORS } from './limits.ts';
+import { MAX_HEADER_BYTES, MAX_METADATA_KEYS, MAX_NAME_BYTES, MAX_RANK, MAX_TENSORS } from './limits.ts';
 
 /** What a writer needs to know of a tensor; a TensorInfo will do. */
 export interface TensorPlan {
@@ -25,7 +25,7 @@ export interface Layout {
  * loaders ask for, is added.
  *
  * @throws SafetensorsError DUPLICATE_TENSOR, INVALID_NAME, NAME_TOO_LONG, TOO_MANY_DIMENSIONS, NUMBER_FORM,
- *   SIZE_OVERFLOW, UNKNOWN_DTYPE, TOO_MANY_TENSORS, HEADER_TOO_LARGE
+ *   SIZE_OVERFLOW, UNKNOWN_DTYPE, TOO_MANY_TENSORS, HEADER_TOO_LARGE, METADATA_INVALID
  */
 export function layoutFile(tensors: readonly TensorPlan[], metadata: Readonly<Record<string, string>> = {}): Layout {
   if (tensors.length > MAX_TENSORS) throw fault('TOO_MANY_TENSORS', `more than ${MAX_TENSORS} tensors to write.`);
@@ -80,6 +80,7 @@ function checkPlan({ name, dtype, shape }: TensorPlan): TensorInfo {
 
 function metadataJson(metadata: Readonly<Record<string, string>>): string {
   const all = new Map<string, string>([['format', 'pt'], ...Object.entries(metadata), ['format', 'pt']]);
+  if (all.size > MAX_METADATA_KEYS) throw fault('METADATA_INVALID', `more than ${MAX_METADATA_KEYS} metadata keys.`);
   const parts: string[] = [];
   for (const [key, value] of [...all].sort(([a], [b]) => compareNames(a, b))) {
     if (typeof value !== 'string' || !value.isWellFormed() || !key.isWellFormed()) {

@@ -9,6 +9,18 @@ export const MAX_TENSORS = 1_000_000;
 /** UTF-8 bytes of a tensor name: real ones stay below 200; names are repeated in charters and messages. */
 export const MAX_NAME_BYTES = 1_024;
 
+/**
+ * Keys of `__metadata__`: trainers that write the most (every setting of a run) reach some hundreds. Keys are short, so
+ * the bytes of a header alone would let through ten million.
+ */
+export const MAX_METADATA_KEYS = 65_536;
+
+/** Unknown fields of one tensor that are passed over when asked; the format has none, and each is kept to find it twice. */
+export const MAX_UNKNOWN_FIELDS = 64;
+
+/** Keys of a shard index: published ones have two, `metadata` and `weight_map`; each is kept to find it twice. */
+export const MAX_INDEX_KEYS = 64;
+
 /** Dimensions of a tensor: that of PyTorch. */
 export const MAX_RANK = 64;
 

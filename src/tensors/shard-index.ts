@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import type { RunOptions } from '../run-options.ts';
 import { CheckpointError, quote } from './errors.ts';
 import { openRegularFile, readFully } from './file.ts';
-import { MAX_INDEX_BYTES, MAX_NAME_BYTES, MAX_SHARDS, MAX_TENSORS } from './limits.ts';
+import { MAX_INDEX_BYTES, MAX_INDEX_KEYS, MAX_NAME_BYTES, MAX_SHARDS, MAX_TENSORS } from './limits.ts';
 import { SNIFF_BYTES, sniff } from './sniff.ts';
 import { type JsonFault, JsonReader } from './strict-json.ts';
 
@@ -55,6 +55,7 @@ export function parseShardIndex(bytes: Uint8Array, source: string): ShardIndex {
   let totalSize: number | undefined;
   reader.object((key) => {
     if (seen.has(key)) throw invalid(`the key ${quote(key)} occurs twice.`);
+    if (seen.size === MAX_INDEX_KEYS) throw invalid(`more than ${MAX_INDEX_KEYS} keys.`, { limit: MAX_INDEX_KEYS });
     seen.add(key);
     if (key === 'metadata' && reader.peek() === 'object') {
       reader.object((field) => {

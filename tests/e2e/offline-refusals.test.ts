@@ -63,7 +63,7 @@ describe('bad input exits with its code and leaves nothing', { timeout: PATIENT_
     {
       what: 'encode: a density above 1',
       exit: 2,
-      code: 'BAD_PARAMETER',
+      code: 'USAGE',
       args: async (_bad, out) => [...encode(expert('mnist'), out), '--density', '1.5'],
     },
     {

@@ -1,11 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
+import { defaultSettings, type EncoderChoice } from '../../../src/choose/index.ts';
 import { DEFAULT_POLICY } from '../../../src/kinship/index.ts';
+import { MAX_SCALE_FACTOR } from '../../../src/log/index.ts';
 import { createCommunity, DEFAULT_BUDGET } from '../../community/create.ts';
 import { NodeError } from '../../errors.ts';
 import type { CommonOptions, Register } from '../context.ts';
 import { EXIT } from '../exit-codes.ts';
-import { parseCount, parseNumber } from '../parse.ts';
+import { parseCount, parseNumber, parseShare } from '../parse.ts';
+import { USUAL_FACTOR } from './encoder-options.ts';
 
 interface CreateVerbOptions extends CommonOptions {
   readonly base: string;
@@ -34,6 +37,7 @@ interface CreateVerbOptions extends CommonOptions {
 }
 
 export function communityVerbs(program: Command, register: Register): void {
+  const usual = defaultSettings();
   const community = program.command('community').description('make a community');
   const create = community
     .command('create')
@@ -55,15 +59,24 @@ export function communityVerbs(program: Command, register: Register): void {
     .option('--min-reference <n>', 'accepted updates from which on the relative gates apply', parseCount)
     .option('--max-payload <bytes>', 'largest payload', parseCount)
     .option('--max-density <share>', 'largest share of non-zero entries', parseNumber)
-    .option('--density <share>', 'share of weights that contributors keep by default', parseNumber)
+    .option(
+      '--density <share>',
+      `share of weights that contributors keep unless they choose otherwise (default: ${usual.density}, or --max-density where that is lower)`,
+      parseShare,
+    )
     .addOption(
-      new Option('--mode <mode>', 'their selection and scale: for the model, or for each tensor').choices([
-        'global',
-        'tensor',
+      new Option(
+        '--mode <mode>',
+        `their selection and scale: for the model, or for each tensor (default: ${usual.mode})`,
+      ).choices(['global', 'tensor']),
+    )
+    .addOption(
+      new Option('--scale-unit <unit>', `what their scale counts in (default: ${usual.scaleUnit})`).choices([
+        'deviation',
+        'magnitude',
       ]),
     )
-    .addOption(new Option('--scale-unit <unit>', 'what their scale is counted in').choices(['deviation', 'magnitude']))
-    .option('--scale-factor <factor>', 'their scale in that unit', parseNumber)
+    .option('--scale-factor <factor>', `their scale in that unit (default: ${USUAL_FACTOR})`, parseNumber)
     .option('--budget-updates <n>', 'updates that one author may publish', parseCount, DEFAULT_BUDGET.updates)
     .option('--budget-bytes <bytes>', 'payload bytes that one author may publish', parseCount, DEFAULT_BUDGET.bytes);
   register<CreateVerbOptions>(create, async (context, _args, options) => {
@@ -114,7 +127,17 @@ export function communityVerbs(program: Command, register: Register): void {
   });
 }
 
-function encoderFrom({ density, mode, scaleUnit, scaleFactor }: CreateVerbOptions) {
+/** Checked before the base is read. @throws NodeError `USAGE` */
+function encoderFrom({ density, mode, scaleUnit, scaleFactor, maxDensity }: CreateVerbOptions): EncoderChoice {
+  const most = maxDensity ?? DEFAULT_POLICY.maxDensity;
+  if (density !== undefined && density > most) {
+    const text = `--density ${density} is above the ${most} that is admitted: keep less, or raise --max-density`;
+    throw new NodeError('USAGE', text, { density, maxDensity: most });
+  }
+  if (scaleFactor !== undefined && !(scaleFactor > 0 && scaleFactor <= MAX_SCALE_FACTOR)) {
+    const text = `--scale-factor ${scaleFactor} is not above 0 and at most ${MAX_SCALE_FACTOR}`;
+    throw new NodeError('USAGE', text, { scaleFactor });
+  }
   return { density, mode, scaleUnit, scaleFactor };
 }
 

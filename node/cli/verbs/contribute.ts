@@ -8,6 +8,7 @@ import { EXIT } from '../exit-codes.ts';
 import { formatBytes } from '../output.ts';
 import { withService } from '../with-service.ts';
 import { type EncoderOptions, encoderRequest, withEncoderOptions } from './encoder-options.ts';
+import { renderEncoding } from './render-encoding.ts';
 import { renderWhy } from './updates.ts';
 
 interface ContributeOptions extends CommonOptions, EncoderOptions {
@@ -28,7 +29,7 @@ export function contributeVerb(program: Command, register: Register): void {
     .option('--note <text>', 'anything else for the record')
     .option('--dry-run', 'stop after the verdict: sign and send nothing')
     .option('--force', 'sign and send it although the own node declines it');
-  withEncoderOptions(command, "the charter's");
+  withEncoderOptions(command);
   register<ContributeOptions>(command, async (context, [finetune = ''], options) => {
     const { title, license, note, force, dryRun } = options;
     const encoder = await encoderRequest(options);
@@ -62,6 +63,7 @@ function renderContribution(done: ContributeDocument): string {
     done.update === null ? 'dry run: nothing was signed or sent' : `update ${done.update}`,
     `payload ${formatBytes(payload)} + record ${formatBytes(record)}, ${(fp16 / (payload + record)).toFixed(1)}x smaller than ` +
       `fp16 (entropy bound ${formatBytes(bound)})`,
+    ...renderEncoding(done),
     `${done.verdict}${done.gate === null ? '' : ` by ${done.gate}`}${done.provisional ? ' (provisional until sealed)' : ''}`,
   ].join('\n');
 }

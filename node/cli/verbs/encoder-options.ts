@@ -1,6 +1,7 @@
-import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { FinetuneInput } from '../../../src/choose/index.ts';
-import { parseNumber } from '../parse.ts';
+import { type Command, Option } from 'commander';
+import { DEFAULT_DEVIATION_FACTOR, type FinetuneInput } from '../../../src/choose/index.ts';
+import type { EncoderSettings } from '../../../src/codec/index.ts';
+import { parseNumber, parseShare } from '../parse.ts';
 import { type EvaluationOptions, evaluationFrom, withEvaluationOptions } from './evaluation-options.ts';
 
 /** What the verbs that compress a fine-tune have in common. */
@@ -17,39 +18,41 @@ export interface EncoderOptions extends Partial<EvaluationOptions> {
 /** The part of a request that these options make. */
 export type EncoderRequest = Pick<FinetuneInput, 'choice' | 'align' | 'evaluation'>;
 
-/** @param defaults - where the values come from that nobody gives, for the help */
-export function withEncoderOptions(command: Command, defaults: string): Command {
-  const choice = (flags: string, text: string, values: readonly string[], value?: string) => {
-    const option = new Option(flags, text).choices([...values]);
-    return value === undefined ? option : option.default(value);
-  };
+/** The factors that follow from unit and density, for the help. */
+export const USUAL_FACTOR = `1 / sqrt(density) for magnitude, ${DEFAULT_DEVIATION_FACTOR} for deviation`;
+
+/** @param defaults - the settings that hold where nobody gives any, for the help; undefined: those of the charter */
+export function withEncoderOptions(command: Command, defaults?: EncoderSettings): Command {
+  const usual = (key: 'density' | 'mode' | 'scaleUnit') => `(default: ${defaults?.[key] ?? "the charter's"})`;
+  const factor = defaults === undefined ? `the charter's; with another density or unit ${USUAL_FACTOR}` : USUAL_FACTOR;
+  const choice = (flags: string, text: string, values: readonly string[]) =>
+    new Option(flags, text).choices([...values]);
   command
-    .option('--density <share>', `share of weights that are kept, 0 to 1, or auto (default: ${defaults})`, parseDensity)
+    .optionsGroup('What is kept:')
+    .option('--density <share>', `share of weights, above 0 and at most 1, or auto ${usual('density')}`, parseDensity)
     .addOption(
-      choice(
-        '--mode <mode>',
-        `one selection and scale for the whole model, or one for each tensor (default: ${defaults})`,
-        ['global', 'tensor'],
-      ),
+      choice('--mode <mode>', `one selection and scale for the whole model, or one for each tensor ${usual('mode')}`, [
+        'global',
+        'tensor',
+      ]),
     )
     .addOption(
       choice(
         '--scale-unit <unit>',
-        `what the scale is counted in: the deviation of all weights' changes, or the mean of the kept ones (default: ${defaults})`,
+        `what the scale counts in: the deviation of all changes, or the mean magnitude of the kept ones ${usual('scaleUnit')}`,
         ['deviation', 'magnitude'],
       ),
     )
-    .option(
-      '--scale-factor <factor>',
-      'the scale in that unit (default: 1 / sqrt(density) magnitudes, 4 deviations)',
-      parseNumber,
-    )
-    .addOption(choice('--missing <what>', 'tensors that the fine-tune lacks', ['error', 'unchanged'], 'error'))
-    .addOption(choice('--extra <what>', 'tensors that the base lacks', ['error', 'ignore'], 'error'))
+    .option('--scale-factor <factor>', `the scale in that unit (default: ${factor})`, parseNumber)
+    .optionsGroup('Where base and fine-tune differ:')
+    .addOption(choice('--missing <what>', 'tensors that the fine-tune lacks', ['error', 'unchanged']).default('error'))
+    .addOption(choice('--extra <what>', 'tensors that the base lacks', ['error', 'ignore']).default('error'))
     .addOption(
-      choice('--reshaped <what>', 'tensors of another shape than in the base', ['error', 'unchanged'], 'error'),
-    );
-  return withEvaluationOptions(command, '--density auto chooses by this');
+      choice('--reshaped <what>', 'tensors of another shape than in the base', ['error', 'unchanged']).default('error'),
+    )
+    .optionsGroup('What --density auto chooses by (default: how much of the change is kept):');
+  // The options that every verb has come later.
+  return withEvaluationOptions(command, 'optional').optionsGroup('Options:');
 }
 
 /** @throws NodeError `USAGE` */
@@ -64,9 +67,5 @@ export async function encoderRequest(options: EncoderOptions): Promise<EncoderRe
 }
 
 function parseDensity(text: string): number | 'auto' {
-  if (text === 'auto') return text;
-  const value = parseNumber(text);
-  if (!(value > 0 && value <= 1))
-    throw new InvalidArgumentError(`${text} is neither a share above 0 and at most 1 nor auto.`);
-  return value;
+  return text === 'auto' ? text : parseShare(text);
 }

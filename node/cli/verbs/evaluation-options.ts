@@ -9,7 +9,7 @@ import {
   DEFAULT_OUTPUT,
   type TestSet,
 } from '../../../src/evaluate/index.ts';
-import { compareNames } from '../../../src/tensors/index.ts';
+import { compareNames, resolveCheckpointPath } from '../../../src/tensors/index.ts';
 import { NodeError } from '../../errors.ts';
 import { collect, parseCount } from '../parse.ts';
 
@@ -27,11 +27,11 @@ export interface EvaluationOptions {
   readonly batch: number;
 }
 
-/** @param graphUse - what the graph is for, where that is not the verb itself */
-export function withEvaluationOptions(command: Command, graphUse?: string): Command {
+/** @param need - whether the verb can do without an evaluation */
+export function withEvaluationOptions(command: Command, need: 'required' | 'optional'): Command {
   const graph = 'ONNX graph whose inputs are named as the tensors of the model';
-  if (graphUse === undefined) command.requiredOption('--graph <file>', graph);
-  else command.option('--graph <file>', `${graph}; ${graphUse}`);
+  if (need === 'required') command.requiredOption('--graph <file>', graph);
+  else command.option('--graph <file>', graph);
   return command
     .option('--test <task=file>', 'a test set: safetensors with samples and labels; may be repeated', collect)
     .option('--tests <dir>', 'a directory with test sets test-<task>.safetensors')
@@ -53,7 +53,7 @@ export async function evaluationFrom(options: Partial<EvaluationOptions>): Promi
   return {
     graph: resolve(graph),
     tests: [...(test ?? []).map(parseTest), ...(await testsOf(tests))],
-    ...(heads === undefined ? {} : { heads: resolve(heads) }),
+    ...(heads === undefined ? {} : { heads: resolveCheckpointPath(heads) }),
     dataInput,
     labels,
     output,
@@ -63,7 +63,8 @@ export async function evaluationFrom(options: Partial<EvaluationOptions>): Promi
 
 function parseTest(text: string): TestSet {
   const at = text.indexOf('=');
-  if (at > 0 && at < text.length - 1) return { task: text.slice(0, at), path: resolve(text.slice(at + 1)) };
+  if (at > 0 && at < text.length - 1)
+    return { task: text.slice(0, at), path: resolveCheckpointPath(text.slice(at + 1)) };
   throw new NodeError('USAGE', `--test ${text}: write it as task=file`, { test: text });
 }
 

@@ -1,4 +1,5 @@
 import { readFile, writeFile } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type {
   ContributeDocument,
@@ -8,7 +9,8 @@ import type {
 } from '../../../node/service/documents.ts';
 import { GATES, type GateResult } from '../../../src/kinship/index.ts';
 import { createSafetensors, openCheckpoint } from '../../../src/tensors/index.ts';
-import { BASE, copyWith, expert, namesIn, TASKS } from '../support/files.ts';
+import { runCli } from '../support/cli.ts';
+import { BASE, copyWith, expert, namesIn, TASKS, VISION8 } from '../support/files.ts';
 import { agree, type DemoNode, decisionsAt, holding, Stage, terminate } from '../support/network.ts';
 
 const SETUP_MS = 180_000;
@@ -182,7 +184,9 @@ describe('bad input gives a clear error, changes nothing, and the daemon lives o
 
   test('a density that cannot be', { timeout: TEST_MS }, async () => {
     const failed = await stage.attempt('ada', 'contribute', expert(LATER), '--density', '1.5');
-    expect(failed).toMatchObject({ code: 2, document: { error: { code: 'BAD_PARAMETER' } } });
+    expect(failed).toMatchObject({ code: 2, document: { error: { code: 'USAGE' } } });
+    const served = ada.api.contribute({ finetune: expert(LATER), choice: { density: 1.5 } });
+    await expect(served).rejects.toMatchObject({ code: 'BAD_PARAMETER' });
   });
 
   test('a base that does not match the charter', { timeout: TEST_MS }, async () => {
@@ -224,6 +228,49 @@ test('why lists every gate of every update, as JSON and for people', { timeout: 
   }
   const unknown = await stage.attempt('ada', 'why', ada.ready.community);
   expect(unknown).toMatchObject({ code: 1, document: { error: { code: 'UPDATE_UNKNOWN' } } });
+});
+
+test('a daemon chooses density and scale by an evaluation set, named from where the command is typed', {
+  timeout: TEST_MS,
+}, async () => {
+  const evaluation = [
+    '--graph',
+    'model.onnx',
+    '--heads',
+    'heads.safetensors',
+    '--test',
+    `${LATER}=val-${LATER}.safetensors`,
+  ];
+  const words = ['contribute', basename(expert(LATER)), '--density', 'auto', ...evaluation, '--dry-run', '--json'];
+  const done = await runCli([...words, '--home', stage.path('ada')], { cwd: VISION8 });
+  expect(done.code, done.stdout).toBe(0);
+  const { settings, choice, verdict, update, bytes } = done.json as ContributeDocument;
+  expect({ verdict, update }).toEqual({ verdict: 'accepted', update: null });
+  if (choice?.by !== 'evaluation') throw new Error(`it was chosen by ${choice?.by}`);
+  expect(choice.settings).toEqual(settings);
+  const taken = choice.table.find(
+    ({ density, scaleFactor }) => density === settings.density && scaleFactor === settings.scaleFactor,
+  );
+  expect(taken).toMatchObject({ good: true, bytes: bytes.payload, tasks: { [LATER]: { n: expect.any(Number) } } });
+});
+
+test('settings of a contribution that contradict each other are bad usage', { timeout: TEST_MS }, async () => {
+  const failed = await stage.attempt('ada', 'contribute', expert(LATER), '--density', 'auto', '--mode', 'global');
+  expect(failed).toMatchObject({ code: 2, document: { error: { code: 'BAD_CHOICE' } } });
+});
+
+test('a contribution tells people what was kept and how', { timeout: TEST_MS }, async () => {
+  const { code, stdout } = await stage.cast.execute(
+    'bob',
+    'contribute',
+    expert(LATER),
+    '--dry-run',
+    '--density',
+    'auto',
+  );
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^kept \d+\.\d\d %, per tensor, scale \d\.\d+ x magnitude$/m);
+  expect(stdout).toMatch(/^density +factor +energy kept/m);
 });
 
 test('a contribution without a daemon spreads when the daemon starts', { timeout: TEST_MS }, async () => {

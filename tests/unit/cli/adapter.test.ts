@@ -77,7 +77,7 @@ describe('an update of an adapter', () => {
     expect((await run('encode', adapter, '--base', base, '--out', path('a'), '--density', '0.9')).code).toBe(0);
     const mixed = await run('kinship', path('a'), adapter, '--base', base);
     expect(mixed.document.kind).toBe('dense');
-    expect(mixed.document.pairs[0].cosine).toBeGreaterThan(0.7);
+    expect(mixed.document.pairs[0].cosine).toBeGreaterThan(0.5);
     const same = await run('kinship', path('a'), path('a'));
     expect(same.document).toMatchObject({ kind: 'ternary', pairs: [{ cosine: 1, euclidean: 0 }] });
   });
@@ -106,7 +106,9 @@ test('decode --apply of mixed dtypes adds each tensor to its own', async () => {
   };
   const raised = (name: string, by: number) => Array.from({ length: 64 }, (_, i) => (name.charCodeAt(0) % 5) + i + by);
   const at = (by: (name: string) => number): Plans =>
-    Object.fromEntries(Object.entries(mixed).map(([name, plan]) => [name, { ...plan, values: raised(name, by(name)) }]));
+    Object.fromEntries(
+      Object.entries(mixed).map(([name, plan]) => [name, { ...plan, values: raised(name, by(name)) }]),
+    );
   const before = (await makeBase(at(() => 0))).path;
   // The third is unchanged, so has no section.
   const steps: Readonly<Record<string, number>> = { 'a.weight': 1, 'b.weight': 2, 'c.weight': 0, 'd.weight': -4 };

@@ -1,5 +1,7 @@
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { defaultSettings } from '../../../src/choose/index.ts';
 import { openCheckpoint } from '../../../src/tensors/index.ts';
 import { bytes, float, scratch, writeLinearGraph, writeTensors } from '../evaluate/support.ts';
 import { runInProcess } from './support.ts';
@@ -98,8 +100,8 @@ describe('contradictions exit 2, name what to do and write nothing', () => {
     ['tests that are not there', ['--density', 'auto', '--graph', 'g', '--tests', '/no'], 'USAGE', '/no'],
     ['a batch of nothing', ['--density', 'auto', '--graph', 'g', '--test', 'a=b', '--batch', '0'], 'USAGE', '--batch'],
     ['a graph without a test', ['--density', 'auto', '--graph', 'g'], 'NO_TESTS', 'at least one'],
-    ['a density of 0', ['--density', '0'], 'USAGE', 'nor auto'],
-    ['a density above 1', ['--density', '1.01'], 'USAGE', 'nor auto'],
+    ['a density of 0', ['--density', '0'], 'USAGE', 'above 0'],
+    ['a density above 1', ['--density', '1.01'], 'USAGE', 'at most 1'],
     ['a density of another name', ['--density', 'automatic'], 'USAGE', 'not a number'],
     ['a scale of nothing', ['--scale-factor', '0'], 'BAD_PARAMETER', 'not a positive number'],
   ])('%s', async (_what, options, code, advice) => {
@@ -107,6 +109,41 @@ describe('contradictions exit 2, name what to do and write nothing', () => {
     expect({ exit, code: document.error.code }).toEqual({ exit: 2, code });
     expect(document.error.message).toContain(advice);
     expect((await runInProcess(['inspect', out])).stderr).toContain('[NOT_FOUND]');
+  });
+});
+
+describe('what a community recommends to its contributors', () => {
+  const create = async (...options: string[]) => {
+    const words = ['community', 'create', '--base', base, '--name', 'x', '--home', join(dir, 'home')];
+    const { code, stdout } = await runInProcess([...words, '--out', join(dir, 'charter'), ...options, '--json']);
+    return { code, document: JSON.parse(stdout) };
+  };
+
+  test('is the default, or what its creator says', async () => {
+    const usual = await create();
+    expect(usual).toMatchObject({ code: 0, document: { encoder: defaultSettings() } });
+    await rm(join(dir, 'charter'));
+    const own = { density: 0.1, mode: 'global', scaleUnit: 'deviation', scaleFactor: 5 } as const;
+    const options = ['--density', '0.1', '--mode', 'global', '--scale-unit', 'deviation', '--scale-factor', '5'];
+    expect(await create(...options)).toMatchObject({ code: 0, document: { encoder: own } });
+  });
+
+  test('is no more than it admits', async () => {
+    const strict = await create('--max-density', '0.1');
+    expect(strict).toMatchObject({ code: 0, document: { encoder: defaultSettings(0.1) } });
+  });
+
+  test.each([
+    ['a density of 0', ['--density', '0'], 'above 0'],
+    ['a density above what is admitted by default', ['--density', '0.51'], '--max-density'],
+    ['a density above what is admitted', ['--density', '0.2', '--max-density', '0.1'], '--max-density'],
+    ['a factor of 0', ['--scale-factor', '0'], '--scale-factor'],
+    ['a factor beyond all use', ['--scale-factor', '1001'], '1000'],
+  ])('is not %s', async (_what, options, advice) => {
+    const { code, document } = await create(...options);
+    expect({ code, error: document.error.code }).toEqual({ code: 2, error: 'USAGE' });
+    expect(document.error.message).toContain(advice);
+    expect(await readdir(dir)).not.toContain('home');
   });
 });
 

@@ -81,7 +81,12 @@ describe('the control API', () => {
     ['nothing', ''],
     ['another shape', '{"finetune":1}'],
     ['a field too many', '{"finetune":"x","extra":1}'],
-    ['a mode that does not exist', '{"finetune":"x","mode":"both"}'],
+    ['a mode that does not exist', '{"finetune":"x","choice":{"mode":"both"}}'],
+    ['a unit that does not exist', '{"finetune":"x","choice":{"scaleUnit":"metre"}}'],
+    ['a density that is neither a number nor auto', '{"finetune":"x","choice":{"density":"much"}}'],
+    ['a choice of something else', '{"finetune":"x","choice":{"scale":1}}'],
+    ['a policy that does not exist', '{"finetune":"x","align":{"missing":"ignore"}}'],
+    ['an evaluation without tests', '{"finetune":"x","evaluation":{"graph":"g"}}'],
   ])('refuses a body with %s', async (_what, body) => {
     const { ask } = await api();
     const answer = await ask('/contribute', { method: 'POST', body });

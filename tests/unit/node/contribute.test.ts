@@ -4,6 +4,7 @@ import { decode, encode } from '@ipld/dag-cbor';
 import { describe, expect, test } from 'vitest';
 import { contribute } from '../../../node/core/contribute.ts';
 import { judgeUpdate } from '../../../node/net/gossip-judge.ts';
+import type { FinetuneInput } from '../../../src/choose/index.ts';
 import { KinmergeError } from '../../../src/errors.ts';
 import { encodeSigned, generateKey, type SignedRecord } from '../../../src/log/index.ts';
 import { createSafetensors, openCheckpoint } from '../../../src/tensors/index.ts';
@@ -153,6 +154,51 @@ describe('contributing', () => {
       code: 'UPDATE_INVALID',
       fields: { reason: 'NOT_A_MEMBER' },
     });
+  });
+});
+
+describe('what a contribution is encoded with', () => {
+  const charters = { density: 0.1, mode: 'global', scaleUnit: 'deviation', scaleFactor: 3 } as const;
+
+  async function tunedPond(options: Parameters<typeof makePond>[0]) {
+    const pond = await makePond(options);
+    const finetune = join(pond.directory, 'tuned.safetensors');
+    await writeModel(finetune, 0.1);
+    return { community: await openCommunity(pond), finetune };
+  }
+
+  test('is what the charter says, unless the contributor chooses otherwise', async () => {
+    const { community, finetune } = await tunedPond({ encoder: charters });
+    const ask = (choice?: FinetuneInput['choice']) => contribute(community, { finetune, choice, dryRun: true });
+    const { document } = await ask();
+    expect(document).toMatchObject({ settings: charters, choice: null, lowRank: 0, notes: [] });
+    expect(document.density).toBeCloseTo(0.1, 3);
+    const denser = await ask({ density: 0.4, mode: 'tensor' });
+    expect(denser.document.settings).toEqual({ ...charters, density: 0.4, mode: 'tensor', scaleFactor: 4 });
+    const other = await ask({ scaleUnit: 'magnitude', scaleFactor: 1.5 });
+    expect(other.document.settings).toEqual({ ...charters, scaleUnit: 'magnitude', scaleFactor: 1.5 });
+  });
+
+  test('is chosen when the density is auto, among what the charter admits', async () => {
+    const { community, finetune } = await tunedPond({ limits: { maxDensity: 0.25 } });
+    const { document } = await contribute(community, { finetune, choice: { density: 'auto' }, dryRun: true });
+    expect(document.choice?.by).toBe('reconstruction');
+    expect(document.choice?.table.map(({ density }) => density)).toEqual([0.05, 0.1, 0.2]);
+    expect(document.settings).toEqual(document.choice?.settings);
+    expect(document.verdict).toBe('accepted');
+  });
+
+  test('is the largest density that a strict charter admits, where auto would try larger ones only', async () => {
+    const { community, finetune } = await tunedPond({ limits: { maxDensity: 0.04 } });
+    const { document } = await contribute(community, { finetune, choice: { density: 'auto' }, dryRun: true });
+    expect(document.settings.density).toBe(0.04);
+  });
+
+  test('contradicts nothing: a choice beside auto is refused before any work', async () => {
+    const { community, finetune } = await tunedPond({});
+    const asked = contribute(community, { finetune, choice: { density: 'auto', mode: 'global' } });
+    await expect(asked).rejects.toMatchObject({ code: 'BAD_CHOICE' });
+    expect(community.book.log.size).toBe(0);
   });
 });
 

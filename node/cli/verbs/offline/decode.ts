@@ -1,12 +1,14 @@
 import type { Command } from 'commander';
-import { type Container, expand, openContainer } from '../../../../src/codec/index.ts';
+import { type Container, openContainer } from '../../../../src/codec/index.ts';
 import { writeMerged } from '../../../../src/merge/index.ts';
 import type { RunOptions } from '../../../../src/run-options.ts';
 import { type Checkpoint, createSafetensors, isFloat, narrow, openCheckpoint } from '../../../../src/tensors/index.ts';
+import { layoutFile } from '../../../../src/tensors/layout.ts';
 import { NodeError } from '../../../errors.ts';
 import type { CommonOptions, Register } from '../../context.ts';
 import { EXIT } from '../../exit-codes.ts';
 import { formatBytes } from '../../output.ts';
+import { denseDeltas } from './dense-deltas.ts';
 import { closingAfter } from './files.ts';
 import { checkOut } from './out.ts';
 
@@ -42,8 +44,10 @@ export function decodeVerb(program: Command, register: Register): void {
       const base = options.base === undefined ? undefined : keep(await openCheckpoint(options.base, run));
       if (base !== undefined) checkBaseOf(update, base);
       if (!apply) return writeTaskVector(update, out, run);
-      const deltas = deltasOf(update, run);
-      return writeMerged({ base: base!, deltas, out, overwrite, metadata: { 'kinmerge.kind': 'applied update' } }, run);
+      const metadata = { 'kinmerge.kind': 'applied update' };
+      const { places } = layoutFile([...base!.tensors.values()]);
+      const deltas = keep(denseDeltas(update, places.keys(), run));
+      return writeMerged({ base: base!, deltas, out, overwrite, metadata }, run);
     });
     const kind = apply ? 'checkpoint' : 'task vector';
     context.output.result(
@@ -58,10 +62,12 @@ export function decodeVerb(program: Command, register: Register): void {
 async function writeTaskVector(update: Container, out: string, run: RunOptions) {
   const plan = update.table.map(({ name, shape }) => ({ name, shape, dtype: 'F32' as const }));
   const writer = await createSafetensors(out, plan, { metadata: { 'kinmerge.kind': 'task vector' } });
+  const names = update.table.map(({ name }) => name);
+  const deltas = denseDeltas(update, names, run);
   try {
-    const deltas = deltasOf(update, run);
     let bytes = 0;
     for (const [index, { name, elements }] of update.table.entries()) {
+      run.signal?.throwIfAborted();
       const values = new Float32Array(elements);
       await deltas.read(index, values);
       await writer.write(name, narrow(values, 'F32'));
@@ -73,20 +79,9 @@ async function writeTaskVector(update: Container, out: string, run: RunOptions) 
   } catch (error) {
     await writer.abort();
     throw error;
+  } finally {
+    await deltas.close();
   }
-}
-
-function deltasOf(update: Container, run: RunOptions) {
-  return {
-    tensors: update.table,
-    factor: 1,
-    async read(index: number, out: Float32Array): Promise<void> {
-      run.signal?.throwIfAborted();
-      const tensor = await update.payload.tensor(index, run.signal === undefined ? {} : { signal: run.signal });
-      if (tensor === null) out.fill(0);
-      else expand(tensor, out);
-    },
-  };
 }
 
 /** @throws NodeError `BASE_MISMATCH` naming every difference */

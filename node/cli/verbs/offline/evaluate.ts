@@ -15,7 +15,7 @@ export function evaluateVerb(program: Command, register: Register): void {
     .command('evaluate')
     .argument('<model>', 'safetensors file or Hugging Face directory')
     .description('measure the accuracy of a model on labelled test sets, through an ONNX graph that takes its weights');
-  withEvaluationOptions(command);
+  withEvaluationOptions(command, 'required');
   register<EvaluateOptions>(command, async (context, [model = ''], options) => {
     const run = { signal: context.signal, onProgress: context.output.progress };
     if (await isUpdateFile(model)) {

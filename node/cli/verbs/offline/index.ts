@@ -2,8 +2,9 @@
  * The verbs that need no network and no home: the library on files.
  *
  * - `encode`, `decode`, `inspect`, `kinship`, `merge`, `evaluate`: one file each
- * - `kinship-compare`, `recognise`, `recognise-document`: what those verbs find out; `files`, `out`: their inputs and
- *   outputs
+ * - `kinship-compare`, `recognise` with `recognise-update`, `recognise-adapter` and `recognise-document`: what those
+ *   verbs find out; `dense-deltas`: an update decoded ahead of its use
+ * - `files`, `out`: their inputs and outputs
  */
 import type { VerbGroup } from '../../context.ts';
 

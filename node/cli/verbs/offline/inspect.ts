@@ -12,10 +12,13 @@ interface InspectOptions extends CommonOptions {
 export function inspectVerb(program: Command, register: Register): void {
   const command = program
     .command('inspect')
-    .argument('<path>', 'a checkpoint, update, payload, charter, record, recipe or any other document of kinmerge')
+    .argument(
+      '<path>',
+      'a checkpoint, LoRA adapter, update, payload, charter, record, recipe or other document of kinmerge',
+    )
     .description('say what a file or directory is, by its content, and check it')
     .option('--charter <file>', 'the charter that a bare payload belongs to')
-    .option('--base <path>', 'the base that a bare payload belongs to');
+    .option('--base <path>', 'the base that a bare payload or a LoRA adapter belongs to');
   register<InspectOptions>(command, async (context, [path = ''], { charter, base }) => {
     const run = { signal: context.signal, onProgress: context.output.progress };
     const document = await recognise(path, { charter, base }, run);

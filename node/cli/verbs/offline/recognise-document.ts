@@ -142,6 +142,7 @@ function describeCharter(bytes: Uint8Array, charter: Charter): object {
     budgets,
     admission,
     payloadVersions: codec.payloadVersions,
+    encoder: codec.encoder,
     merge,
     sumSquares: base.sumSquares,
     sideFiles: base.sideFiles.map(({ name: file }) => file),
