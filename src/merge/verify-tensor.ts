@@ -5,7 +5,8 @@
  * float64. The found weights carry one rounding to the checkpoint's dtype, at most half a unit in the last place of
  * each entry, which is allowed on top of every limit.
  */
-import type { Dtype, FloatDtype } from '../tensors/index.ts';
+import { type Dtype, type FloatDtype, narrow, widen } from '../tensors/index.ts';
+import { mergeInto } from './merged.ts';
 
 /**
  * Largest |D' - D| / |D| of a tensor (Frobenius). Backends that keep the eigenproblem in float64 differ by 1e-6 to
@@ -30,7 +31,11 @@ const NOISE_BITS = 8;
 const LAMBDA_DEVIATIONS = 6;
 
 export interface LambdaEstimate {
-  /** By least squares: the lambda with which base + scale * S / lambda comes closest to the found weights. */
+  /**
+   * The recomputed lambda times the expected change along S by the found one. What is expected is rounded as the found
+   * weights are: the base is on the dtype's grid, and the changes of a ternary update take few values, so rounding
+   * shifts all of them alike and would pass for another lambda.
+   */
   readonly value: number;
   /** Relative uncertainty from the rounding of the checkpoint's dtype. */
   readonly uncertainty: number;
@@ -48,7 +53,7 @@ export interface TensorComparison {
   readonly entryExcess: number;
   /** Flat index of that entry. */
   readonly entry: number;
-  /** Null where the tensor's merged task vector is 0, or the scale is, or the dtype's rounding could hide all of it. */
+  /** Null where the tensor's merged task vector is 0, or the scale is, or the dtype's rounding hides or could hide it. */
   readonly lambda: LambdaEstimate | null;
 }
 
@@ -67,6 +72,9 @@ export interface Comparison {
 export function compareMerged(comparison: Comparison): TensorComparison | null {
   const { base, delta, found, dtype, factor, lambda } = comparison;
   const halfUnit = halfUnitOf(dtype);
+  const stored = storedWeights(comparison, factor);
+  const storedLess = storedWeights(comparison, factor * (1 - LAMBDA_TOLERANCE));
+  const storedMore = storedWeights(comparison, factor * (1 + LAMBDA_TOLERANCE));
   let expected = 0;
   let largest = 0;
   for (let i = 0; i < delta.length; i++) {
@@ -81,6 +89,8 @@ export function compareMerged(comparison: Comparison): TensorComparison | null {
   let squares = 0;
   let rounding = 0;
   let along = 0;
+  let alongExpected = 0;
+  let alongTies = 0;
   let deltaSquares = 0;
   let alongRounding = 0;
   let alongMost = 0;
@@ -95,6 +105,8 @@ export function compareMerged(comparison: Comparison): TensorComparison | null {
     squares += error * error;
     rounding += allowed * allowed;
     along += change * s;
+    alongExpected += (stored[i]! - base[i]!) * s;
+    alongTies += Math.abs((storedMore[i]! - storedLess[i]!) * s);
     deltaSquares += s * s;
     alongRounding += (allowed * s) ** 2;
     alongMost += allowed * Math.abs(s);
@@ -112,9 +124,13 @@ export function compareMerged(comparison: Comparison): TensorComparison | null {
   const whole = deltaSquares * Math.abs(factor);
   // Where most changes are below half a unit, rounding undoes them and is no noise: the F8 forms get the worst case.
   const coarse = FORMATS[dtype as FloatDtype].bits < NOISE_BITS;
-  const uncertainty = coarse
+  const noise = coarse
     ? alongMost / Math.max(whole - alongMost, 0)
     : (LAMBDA_DEVIATIONS * Math.sqrt(alongRounding / 3)) / whole;
+  // Equal changes of equal weights round alike: near a tie a backend's error turns all of them at once. What changes
+  // without any rounding would differ by is in the tolerance already.
+  const turned = alongExpected === 0 ? 0 : alongTies / Math.abs(alongExpected);
+  const uncertainty = noise + Math.max(0, turned - 2 * LAMBDA_TOLERANCE);
   return {
     difference,
     differenceLimit: RELATIVE_TOLERANCE * norm + Math.sqrt(rounding),
@@ -122,10 +138,17 @@ export function compareMerged(comparison: Comparison): TensorComparison | null {
     entryExcess: delta.length === 0 ? 0 : entryExcess,
     entry,
     lambda:
-      norm === 0 || (coarse && alongMost >= whole)
+      norm === 0 || alongExpected * factor <= 0 || (coarse && alongMost >= whole)
         ? null
-        : estimate((lambda * factor * deltaSquares) / along, lambda, uncertainty),
+        : estimate((lambda * alongExpected) / along, lambda, uncertainty),
   };
+}
+
+/** What an honest export with this factor stores: the merged weights in the checkpoint's dtype. */
+function storedWeights({ base, delta, dtype }: Comparison, factor: number): Float32Array {
+  const weights = new Float32Array(base.length);
+  mergeInto(base, delta, factor, weights);
+  return widen(narrow(weights, dtype), dtype);
 }
 
 function estimate(value: number, lambda: number, uncertainty: number): LambdaEstimate {
