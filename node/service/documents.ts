@@ -74,6 +74,7 @@ export interface UpdateDocument {
   readonly provisional: boolean;
   /** Admission has not caught up with the log: position and verdict are those of the last time it had. */
   readonly deciding: boolean;
+  /** Coded entries / elements of the whole base; of a low-rank update those of its factors. */
   readonly density: number | null;
   readonly norm: number | null;
 }

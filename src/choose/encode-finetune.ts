@@ -102,7 +102,7 @@ function checkChoice({ choice: { density, mode, scaleUnit, scaleFactor }, evalua
   if (density !== 'auto' && evaluation !== undefined) {
     throw new ChooseError(
       'BAD_CHOICE',
-      'An evaluation set is used by density auto only: ask for it, or leave the set out.',
+      'An evaluation set is used by density auto only: say `--density auto`, or leave the set out.',
     );
   }
 }

@@ -78,7 +78,7 @@ function renderUpdate(update: UpdateDocument): string {
     ['seq', String(update.seq)],
     ['parents', update.parents.join(' ') || '-'],
     ['payload', `${update.payload}${update.payloadBytes === null ? '' : `  ${formatBytes(update.payloadBytes)}`}`],
-    ['density', update.density === null ? '-' : `${(100 * update.density).toFixed(2)} %`],
+    ['coded share of the base', update.density === null ? '-' : `${(100 * update.density).toFixed(2)} %`],
     ['norm', update.norm === null ? '-' : update.norm.toPrecision(6)],
     ['title', update.title || '-'],
     ['licence', update.license || '-'],
