@@ -36,13 +36,19 @@ export class ThreadPool<Job, Result> {
   readonly #busy = new Map<Worker, Task<Job, Result>>();
   #closing: Promise<void> | undefined;
 
+  /** @throws RangeError below one thread: jobs would wait for ever */
   constructor(options: ThreadPoolOptions) {
+    if (!(options.threads >= 1)) throw new RangeError(`a pool needs at least one thread, not ${options.threads}`);
     this.#options = options;
   }
 
   /** Starts all threads now, so that they are ready when the first jobs come. */
   warmUp(): void {
-    while (this.#idle.length + this.#busy.size < this.#options.threads) this.#idle.push(this.#start());
+    try {
+      while (this.#idle.length + this.#busy.size < this.#options.threads) this.#idle.push(this.#start());
+    } catch {
+      // The first job says what is wrong.
+    }
   }
 
   /** Waits for a free thread. @throws ThreadError with the job's code, `THREAD_DIED`, `POOL_CLOSED` */
@@ -69,12 +75,19 @@ export class ThreadPool<Job, Result> {
   }
 
   #dispatch(): void {
-    while (this.#waiting.length > 0) {
-      const worker = this.#idle.pop() ?? (this.#busy.size < this.#options.threads ? this.#start() : undefined);
-      if (worker === undefined) return;
+    while (this.#waiting.length > 0 && (this.#idle.length > 0 || this.#busy.size < this.#options.threads)) {
       const task = this.#waiting.shift()!;
-      this.#busy.set(worker, task);
-      worker.postMessage(task.job);
+      let worker: Worker | undefined;
+      try {
+        worker = this.#idle.pop() ?? this.#start();
+        worker.postMessage(task.job);
+        this.#busy.set(worker, task);
+      } catch (cause) {
+        // A thread that cannot start, or a job that cannot be sent, fails this job alone.
+        if (worker !== undefined) this.#idle.push(worker);
+        const text = `A job could not be given to a thread (${(cause as Error).message}). Try again with fewer threads.`;
+        task.reject(new ThreadError('THREAD_FAILED', text, {}, { cause }));
+      }
     }
   }
 
@@ -93,6 +106,10 @@ export class ThreadPool<Job, Result> {
     });
     worker.on('error', (error) => {
       cause = error;
+    });
+    worker.on('messageerror', (error) => {
+      cause = error;
+      void worker.terminate();
     });
     worker.on('exit', () => {
       const task = this.#busy.get(worker);
@@ -115,7 +132,10 @@ function failure({ code, message, fields }: Extract<ThreadReply<unknown>, { ok: 
 }
 
 function closed(): ThreadError {
-  return new ThreadError('POOL_CLOSED', 'The threads were closed before the job was done.');
+  return new ThreadError(
+    'POOL_CLOSED',
+    'The threads were closed before the job was done. Open new ones to do it again.',
+  );
 }
 
 /** What a job of a thread comes to: its result, and the memory in it that is handed over instead of copied. */

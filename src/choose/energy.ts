@@ -30,8 +30,10 @@ export async function modelEnergies(
 ): Promise<number[]> {
   const { names } = await alignTensors(base, finetune, table, align, options);
   const pairs = pairsOf(base, finetune, table, names);
-  const elements = pairs.reduce((sum, { pair }) => sum + pair.elements, 0);
-  const threads = openEncodeThreads(elements, count);
+  const threads = openEncodeThreads(
+    pairs.map(({ pair }) => pair),
+    count,
+  );
   const stop = () => void threads.close();
   options.signal?.addEventListener('abort', stop, { once: true });
   try {

@@ -84,7 +84,7 @@ export function codeMasks(kernel: Kernel, t: PlacedMasks, shape: readonly number
   for (const model of models) {
     const coding = { golombM: 0, model };
     const code = codePlaced(kernel, t, coding);
-    // A list of symbols that outgrew the memory: Golomb's code needs none.
+    // More symbols than the list may hold: Golomb's code needs none.
     if (code === null) continue;
     const size = formatCoding(coding).length + code.length;
     if (size >= smallest) continue;
@@ -94,12 +94,12 @@ export function codeMasks(kernel: Kernel, t: PlacedMasks, shape: readonly number
   return best ?? { coding: { golombM }, code: golombCode(kernel, t, golombM) };
 }
 
-/** Null when the symbols of coding 1 do not fit into the memory at once: about a billion of them. */
+/** Null when coding 1 would take more symbols than the kernel's list may hold (`MAX_SYMBOLS` of ans-encode.c). */
 function codePlaced(kernel: Kernel, t: PlacedMasks, { golombM, model }: SectionCoding): Uint8Array | null {
   if (!model) return golombCode(kernel, t, golombM);
   const { width, rows, columns } = model;
-  const at = kernel.calls.ans_encode(t.plus, t.minus, t.elements, t.nnz, width, rows, columns, t.end);
-  return at === 0 ? null : kernel.u8(at, kernel.calls.ans_encode_end() - at).slice();
+  const at = kernel.encodeAns(t, { width, rows, columns });
+  return at === null ? null : kernel.u8(at.start, at.end - at.start).slice();
 }
 
 function golombCode(kernel: Kernel, t: PlacedMasks, golombM: number): Uint8Array {

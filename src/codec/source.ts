@@ -1,5 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
+import { type FileIdentity, identityOf } from '../file-identity.ts';
 import { CodecError } from './errors.ts';
+import type { PayloadLocation } from './types.ts';
 
 /** Random access to the bytes of a payload, in memory or in a file. */
 export interface ByteSource {
@@ -7,7 +9,7 @@ export interface ByteSource {
   /** Exactly `length` bytes from `offset`; the caller keeps both inside `size`. Not to be written to. */
   read(offset: number, length: number): Promise<Uint8Array>;
   /** Where the bytes are, for readers in other threads. */
-  readonly location: { readonly path: string; readonly offset: number } | Uint8Array;
+  readonly location: PayloadLocation | Uint8Array;
   close(): Promise<void>;
 }
 
@@ -26,7 +28,7 @@ export async function openSource(source: PayloadSource): Promise<ByteSource> {
   try {
     const stat = await handle.stat();
     if (!stat.isFile()) throw new CodecError('READ_FAILED', `${source} is not a file.`, { path: source });
-    return fileSource(handle, source, stat.size);
+    return fileSource(handle, source, identityOf(stat));
   } catch (error) {
     await handle.close();
     throw error;
@@ -42,11 +44,12 @@ function bytesSource(bytes: Uint8Array): ByteSource {
   };
 }
 
-function fileSource(handle: FileHandle, path: string, size: number): ByteSource {
+function fileSource(handle: FileHandle, path: string, identity: FileIdentity): ByteSource {
+  const { size } = identity;
   let closed: Promise<void> | undefined;
   return {
     size,
-    location: { path, offset: 0 },
+    location: { path, offset: 0, identity },
     async read(offset, length) {
       const bytes = new Uint8Array(length);
       let done = 0;
@@ -74,9 +77,7 @@ export function sliceSource(source: ByteSource, offset: number): ByteSource {
   return {
     size: source.size - offset,
     location:
-      location instanceof Uint8Array
-        ? location.subarray(offset)
-        : { path: location.path, offset: location.offset + offset },
+      location instanceof Uint8Array ? location.subarray(offset) : { ...location, offset: location.offset + offset },
     read: (at, length) => source.read(offset + at, length),
     close: () => source.close(),
   };

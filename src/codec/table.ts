@@ -1,4 +1,5 @@
 import { compareNames, isDtype, isFloat } from '../tensors/dtype.ts';
+import type { TensorPlace } from './encode/tensor-input.ts';
 import { CodecError } from './errors.ts';
 import { MAX_TABLE_TENSORS, MAX_TENSOR_ELEMENTS } from './limits.ts';
 import type { TensorTable } from './types.ts';
@@ -10,12 +11,7 @@ export interface FloatSource {
     { readonly name: string; readonly dtype: string; readonly shape: readonly number[]; readonly elements: number }
   >;
   /** The file and byte range that hold a tensor, for readers in other threads. */
-  place(name: string): {
-    readonly path: string;
-    readonly offset: number;
-    readonly byteLength: number;
-    readonly dtype: string;
-  };
+  place(name: string): TensorPlace;
 }
 
 /** Tensors of these dtypes form the task vector; all others are copied from the base (docs/algorithms.md A). */

@@ -1,3 +1,4 @@
+import type { FileIdentity } from '../file-identity.ts';
 import type { RunOptions } from '../run-options.ts';
 
 /** One float tensor of a community's charter. `elements` is the product of `shape` (1 for a scalar). */
@@ -117,6 +118,14 @@ export interface LowRankSection {
 /** One section of a payload, in either form; `form` tells which. */
 export type UpdateSection = PayloadSection | LowRankSection;
 
+/** A payload in a file, from a byte of it on. */
+export interface PayloadLocation {
+  readonly path: string;
+  readonly offset: number;
+  /** What the file was when it was opened. */
+  readonly identity: FileIdentity;
+}
+
 /**
  * An opened payload. Opening has checked the header and every section header; the bits of a section are checked when
  * the tensor is read, so only a full pass (`tensors()` to its end, or `checkPayload`) proves the whole payload.
@@ -135,7 +144,7 @@ export interface PayloadReader {
   /** Decodes the tensor at a table position; null when it has no section, so is all zero. */
   tensor(index: number, options?: RunOptions): Promise<UpdateTensor | null>;
   /** The file and the offset in it where the payload begins, or its bytes: for readers in other threads. */
-  readonly location: { readonly path: string; readonly offset: number } | Uint8Array;
+  readonly location: PayloadLocation | Uint8Array;
   /** Releases the file, if the reader opened one. May be called twice. */
   close(): Promise<void>;
 }

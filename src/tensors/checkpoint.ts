@@ -1,3 +1,4 @@
+import type { FileIdentity } from '../file-identity.ts';
 import type { RunOptions } from '../run-options.ts';
 import { widenInto } from './convert.ts';
 import { compareNames, type Dtype, dtypeBytes, FLOAT_DTYPES, isFloat } from './dtype.ts';
@@ -20,6 +21,8 @@ export interface TensorPlace {
   readonly offset: number;
   readonly byteLength: number;
   readonly dtype: Dtype;
+  /** What the file was when it was opened: a reader in another thread opens it by its path. */
+  readonly identity: FileIdentity;
 }
 
 /** A safetensors file or a Hugging Face directory (one file, or shards with an index), open for reading. */
@@ -140,7 +143,13 @@ class FileCheckpoint implements Checkpoint {
 
   place(name: string): TensorPlace {
     const { info, file, begin } = this.#find(name);
-    return { path: file.path, offset: file.dataStart + begin, byteLength: info.byteLength, dtype: info.dtype };
+    return {
+      path: file.path,
+      offset: file.dataStart + begin,
+      byteLength: info.byteLength,
+      dtype: info.dtype,
+      identity: file.identity,
+    };
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
+import { type FileIdentity, identityOf } from '../file-identity.ts';
 import type { RunOptions } from '../run-options.ts';
 import { asCheckpointError, CheckpointError, SafetensorsError, type SafetensorsErrorCode } from './errors.ts';
 import { type ParsedHeader, type ParseOptions, parseHeader } from './header.ts';
@@ -26,6 +27,7 @@ export interface SafetensorsFile extends ParsedHeader {
   readonly size: number;
   /** Bytes before the data: length field and header. */
   readonly dataStart: number;
+  readonly identity: FileIdentity;
   /** Fills `target` from byte `position` of the data. */
   read(target: Uint8Array, position: number, options?: RunOptions): Promise<void>;
   close(): Promise<void>;
@@ -36,7 +38,7 @@ export async function openSafetensorsFile(
   path: string,
   options: RunOptions & Pick<ParseOptions, 'unknownFields'> = {},
 ): Promise<SafetensorsFile> {
-  const { handle, size } = await openRegularFile(path);
+  const { handle, size, identity } = await openRegularFile(path);
   try {
     const parsed = await readHeader(handle, size, path, options);
     const { dataStart, tensors, metadata } = parsed;
@@ -44,6 +46,7 @@ export async function openSafetensorsFile(
       path,
       size,
       dataStart,
+      identity,
       tensors,
       metadata,
       read: (target, position, readOptions) => readFully(handle, target, dataStart + position, path, readOptions),
@@ -94,7 +97,9 @@ function headerLength(head: Uint8Array, size: number, path: string): number {
 }
 
 /** Opens a regular file for reading; a pipe or device is refused and never waited for. */
-export async function openRegularFile(path: string): Promise<{ handle: FileHandle; size: number }> {
+export async function openRegularFile(
+  path: string,
+): Promise<{ handle: FileHandle; size: number; identity: FileIdentity }> {
   let handle: FileHandle | undefined;
   try {
     if (!(await stat(path)).isFile()) throw notAFile(path);
@@ -102,7 +107,7 @@ export async function openRegularFile(path: string): Promise<{ handle: FileHandl
     handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     const info = await handle.stat();
     if (!info.isFile()) throw notAFile(path);
-    return { handle, size: info.size };
+    return { handle, size: info.size, identity: identityOf(info) };
   } catch (error) {
     await handle?.close();
     throw asCheckpointError(error, path);

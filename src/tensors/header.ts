@@ -45,7 +45,9 @@ const FAULT_CODES: Readonly<Record<JsonFault, SafetensorsErrorCode>> = {
 };
 
 /**
- * Parses the JSON of a header and checks that the tensors cover the data exactly.
+ * Parses the JSON of a header and checks that the tensors cover the data exactly. Memory: at most 16 bytes of JavaScript
+ * objects for each byte of the header, whatever it says, the tables that `openCheckpoint` makes of it included
+ * (tests/fuzz/heap.test.ts); no buffer beside the header's own.
  *
  * @param bytes - the header without the length field
  * @param dataBytes - bytes that follow the header in the file

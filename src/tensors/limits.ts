@@ -50,3 +50,9 @@ export const SUM_BLOCK_ELEMENTS = 65_536;
 
 /** Bytes of an adapter's configuration: a pattern for each of 100,000 expert modules takes about 10 MB. */
 export const MAX_ADAPTER_CONFIG_BYTES = 16 * 2 ** 20;
+
+/** Keys of an adapter's configuration: PEFT writes about 50; each is kept to find it twice. */
+export const MAX_ADAPTER_KEYS = 1_024;
+
+/** Modules in `rank_pattern`, and in `alpha_pattern`: one for each of 128 experts' projections in 256 layers, and more. */
+export const MAX_ADAPTER_PATTERNS = 131_072;

@@ -1,9 +1,11 @@
 import { availableParallelism } from 'node:os';
+import { setImmediate } from 'node:timers/promises';
 import type { RunOptions } from '../../run-options.ts';
 import { ThreadError, ThreadPool } from '../../thread-pool.ts';
 import { siblingModule } from '../../worker-url.ts';
+import { checkThreads } from '../encode/settings.ts';
 import { CodecError, type CodecErrorCode, PAYLOAD_ERROR_CODES } from '../errors.ts';
-import { FileCache } from '../file-cache.ts';
+import { FileCache, PAYLOAD_FILE_ERRORS } from '../file-cache.ts';
 import { inOrder } from '../in-order.ts';
 import { Kernel, kernelModule } from '../kernel/kernel.ts';
 import type { PayloadReader } from '../types.ts';
@@ -27,14 +29,15 @@ export interface DenseTensor {
 
 /**
  * Decodes the tensors of a payload to float32, in the order of its sections and ahead of their use; tensors without a section are
- * zero and left out. Memory: one tensor for each thread and one in the caller's hands, each as large as the largest.
+ * zero and left out. Ask for one at a time: two calls of `next` at once would share a tensor's memory. Memory: one tensor for each thread and one in the caller's hands, each as large as the largest.
  *
- * @throws CodecError of the payload's sections, READ_FAILED; ThreadError
+ * @throws CodecError of the payload's sections, READ_FAILED, BAD_PARAMETER, OUT_OF_MEMORY; ThreadError
  */
 export async function* denseTensors(
   payload: Pick<PayloadReader, 'sections' | 'location'>,
   options: DenseOptions = {},
 ): AsyncGenerator<DenseTensor> {
+  checkThreads(options.threads);
   const { sections, location } = payload;
   const total = sections.reduce((sum, { elements }) => sum + elements, 0);
   const threads =
@@ -47,6 +50,7 @@ export async function* denseTensors(
     options.signal?.throwIfAborted();
     const out = slots.take(section.elements);
     await run.run({ source: location, section, out });
+    options.signal?.throwIfAborted();
     return { index: section.index, out, elements: section.elements };
   });
   let done = 0;
@@ -103,9 +107,13 @@ interface DecodeThreads {
 }
 
 function inline(): DecodeThreads {
-  const components = { kernel: new Kernel(), files: new FileCache() };
+  const components = { kernel: new Kernel(), files: new FileCache(PAYLOAD_FILE_ERRORS) };
   return {
-    run: async (job) => runDecodeJob(components, job),
+    run: async (job) => {
+      // A payload in memory is decoded here however large it is: whoever waits beside it gets a turn for each tensor.
+      await setImmediate();
+      runDecodeJob(components, job);
+    },
     close: async () => components.files.close(),
   };
 }

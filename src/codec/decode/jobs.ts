@@ -1,16 +1,14 @@
-import { readSync } from 'node:fs';
-import { CodecError } from '../errors.ts';
 import { expand } from '../expand.ts';
 import type { FileCache } from '../file-cache.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { decodeSectionInto } from '../section-decoder.ts';
 import { maskWords } from '../ternary.ts';
-import type { LowRankSection, PayloadSection, SignMasks, UpdateSection } from '../types.ts';
+import type { LowRankSection, PayloadReader, PayloadSection, SignMasks, UpdateSection } from '../types.ts';
 
 /** A section to decode, and where its dense entries go. */
 export interface DecodeJob {
   /** The file that holds the payload; or the payload itself. */
-  readonly source: { readonly path: string; readonly offset: number } | Uint8Array;
+  readonly source: PayloadReader['location'];
   readonly section: UpdateSection;
   /** At least as many float32 as the tensor has elements. */
   readonly out: Float32Array;
@@ -55,13 +53,7 @@ function signs(kernel: Kernel, section: PayloadSection, bytes: Uint8Array): Sign
 
 function read(source: DecodeJob['source'], { offset, byteLength }: PayloadSection, files: FileCache): Uint8Array {
   if (source instanceof Uint8Array) return source.subarray(offset, offset + byteLength);
-  const { path } = source;
-  const file = files.open(path);
   const bytes = new Uint8Array(byteLength);
-  for (let done = 0; done < byteLength; ) {
-    const count = readSync(file, bytes, done, byteLength - done, source.offset + offset + done);
-    if (count === 0) throw new CodecError('READ_FAILED', `${path} became shorter while it was read.`, { path });
-    done += count;
-  }
+  files.read(source, bytes, source.offset + offset);
   return bytes;
 }

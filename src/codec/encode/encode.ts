@@ -10,8 +10,8 @@ import { checkOrderedTable } from '../table.ts';
 import type { TensorTable } from '../types.ts';
 import { type DenseSection, encodeGlobal, encodeTensors, globalRule } from './dense.ts';
 import { encodeFactors, factorElements } from './low-rank.ts';
-import { checkSettings, type EncoderSettings } from './settings.ts';
-import { comparedElements, type SourceInput, sourcesOf } from './sources.ts';
+import { checkSettings, checkThreads, type EncoderSettings } from './settings.ts';
+import { comparedTensors, type SourceInput, sourcesOf } from './sources.ts';
 import { openEncodeThreads } from './threads.ts';
 
 /** The factors of an adapter stay factors. */
@@ -64,12 +64,13 @@ export interface EncodeReport {
 /**
  * Compresses `finetune - base` to a payload file (ComPEFT, docs/algorithms.md A and B). Streams: a tensor is read once
  * in mode `tensor` (three times if it is too large to keep), up to four times in mode `global`; each thread holds the
- * stored elements of one tensor up to `MAX_KEPT_BYTES`, its masks and its code. Of an adapter, the factors of one tensor
+ * stored elements of one tensor up to `MAX_KEPT_BYTES`, its masks and its code, and up to 8 results for each thread wait
+ * for their turn. Of an adapter, the factors of one tensor
  * are held at a time. The file appears under its name complete and durable, or not at all. A vector whose scale is 0 (no
  * entry, or none that differs) gives the zero payload.
  *
- * @throws CodecError BAD_TABLE, BAD_PARAMETER, TENSOR_MISMATCH, NOT_FINITE, SCALE_OVERFLOW; CheckpointError
- *   FILE_CHANGED, IO_FAILED; whatever the file system throws
+ * @throws CodecError BAD_TABLE, BAD_PARAMETER, TENSOR_MISMATCH, NOT_FINITE, SCALE_OVERFLOW, OUT_OF_MEMORY;
+ *   CheckpointError FILE_CHANGED, IO_FAILED; ThreadError; whatever the file system throws
  */
 export async function encodeTaskVector(
   input: EncodeInput,
@@ -78,11 +79,12 @@ export async function encodeTaskVector(
 ): Promise<EncodeReport> {
   options.signal?.throwIfAborted();
   checkSettings(input);
+  checkThreads(input.threads);
   const { table, mode } = input;
   const elements = checkOrderedTable(table);
   const prefix = input.container ? containerHead(table, input) : new Uint8Array(0);
   // Threads take a while to start: they do so while names are compared.
-  const threads = openEncodeThreads(comparedElements(input), input.threads);
+  const threads = openEncodeThreads(comparedTensors(input), input.threads);
   const stop = () => void threads.close();
   options.signal?.addEventListener('abort', stop, { once: true });
   try {
@@ -100,7 +102,7 @@ export async function encodeTaskVector(
     });
     const codedElements = dense + factorElements(factorPairs);
     const density = codedElements === 0 ? 0 : written.nnz / codedElements;
-    const magnitudes = rule ? rule.magnitudes : written.magnitudes;
+    const magnitudes = (rule?.magnitudes ?? 0) + written.magnitudes;
     return {
       bytes: written.bytes,
       elements,
@@ -140,14 +142,15 @@ async function* byIndex(
 ): AsyncGenerator<Draft> {
   const nextFactors = async () => (await lowRank?.next())?.value ?? null;
   let factors = await nextFactors();
-  const before = async function* (index: number): AsyncGenerator<Draft> {
-    while (factors !== null && factors.index < index) {
-      const draft = sectionDraft(factors, table[factors.index]!.shape);
+  const before = async function* (end: number): AsyncGenerator<Draft> {
+    while (factors !== null && factors.tensor.index < end) {
+      const { tensor, magnitudes } = factors;
+      const { index } = tensor;
       const { nnz, rank } =
-        factors.form === 'low-rank'
-          ? { nnz: factors.left.nnz + factors.right.nnz, rank: factors.rank }
-          : { nnz: factors.nnz, rank: undefined };
-      yield { ...draft, index: factors.index, nnz, sigma: null, rank, magnitudes: 0 };
+        tensor.form === 'low-rank'
+          ? { nnz: tensor.left.nnz + tensor.right.nnz, rank: tensor.rank }
+          : { nnz: tensor.nnz, rank: undefined };
+      yield { ...sectionDraft(tensor, table[index]!.shape), index, nnz, sigma: null, rank, magnitudes };
       factors = await nextFactors();
     }
   };

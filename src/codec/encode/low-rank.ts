@@ -4,7 +4,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { isLowRankShape, lowRankScale } from '../low-rank.ts';
 import { wireScale } from '../payload-encode.ts';
 import { cutBucket, keepCount, LOWER_BUCKETS, locate, sampleDeviation, UPPER_BUCKETS } from '../select.ts';
-import type { SignMasks, TensorTable, TernaryTensor, UpdateTensor } from '../types.ts';
+import type { SignMasks, TensorTable, UpdateTensor } from '../types.ts';
 import { addTo, notFinite } from './dense.ts';
 import { countEqual, measure, refine } from './passes.ts';
 import { productScale } from './product-scale.ts';
@@ -33,6 +33,13 @@ interface SelectedFactors {
   readonly deviations: readonly [number, number];
 }
 
+/** A coded tensor of an adapter. */
+export interface EncodedFactors {
+  readonly tensor: UpdateTensor;
+  /** Sum of the kept magnitudes, where it became a ternary tensor; else 0. */
+  readonly magnitudes: number;
+}
+
 /** The tensors of the table that the adapter has as factors, in table order. */
 export function factorPairsOf(adapter: Pick<LoraAdapter, 'lowRank'>, table: TensorTable): FactorPair[] {
   return table.flatMap(({ name }, index) => {
@@ -48,7 +55,8 @@ export function factorPairsOf(adapter: Pick<LoraAdapter, 'lowRank'>, table: Tens
  * product of what the two factors decode to; with `magnitude` it is the factor times the scale of least square error of
  * the product, which is what the mean kept magnitude is for a ternary tensor. Tensors that come to nothing are left out.
  *
- * A tensor so small that its factors would not be smaller (`isLowRankShape`) travels as a ternary tensor of its own.
+ * A tensor whose factors would not be smaller, or whose rank a payload cannot have (`isLowRankShape`), travels as a
+ * ternary tensor of its own, in either mode selected by itself.
  *
  * @throws CodecError NOT_FINITE, SCALE_OVERFLOW; whatever reading throws
  */
@@ -56,16 +64,16 @@ export async function* encodeFactors(
   components: LowRankComponents,
   settings: EncoderSettings,
   options: RunOptions,
-): AsyncGenerator<UpdateTensor> {
+): AsyncGenerator<EncodedFactors> {
   const { table, adapter, pairs } = components;
   const select =
     settings.mode === 'global' ? await selectGlobally(components, settings, options) : selectEach(components, settings);
   for (const [done, { index, factors }] of pairs.entries()) {
     options.signal?.throwIfAborted();
     options.onProgress?.({ phase: 'encoding factors', done, total: pairs.length, unit: 'tensors' });
-    if (!isLowRankShape(factors.rows, factors.columns, factors.rank)) {
-      const tensor = await productTensor(components, index, settings, options);
-      if (tensor !== null) yield tensor;
+    if (!travelsAsFactors(factors)) {
+      const encoded = await productTensor(components, index, settings, options);
+      if (encoded !== null) yield encoded;
       continue;
     }
     const left = await readFactor(adapter, factors.left, options);
@@ -76,24 +84,33 @@ export async function* encodeFactors(
     const unit =
       settings.scaleUnit === 'deviation'
         ? settings.scaleFactor * selected.deviations[0] * selected.deviations[1]
-        : productScale({ rows, columns, rank }, { left, right }, selected);
+        : await productScale({ rows, columns, rank }, { left, right }, selected, options);
     const scale = lowRankScale(Math.abs(scaling) * settings.scaleFactor * unit, rank);
     if (scale === 0) continue;
     const { elements } = table[index]!;
     // A scaling below 0 turns the signs of one factor around.
     const signs =
       scaling < 0 ? { ...selected.left, plus: selected.left.minus, minus: selected.left.plus } : selected.left;
-    yield { form: 'low-rank', index, elements, scale, rows, columns, rank, left: signs, right: selected.right };
+    const form = 'low-rank' as const;
+    yield {
+      tensor: { form, index, elements, scale, rows, columns, rank, left: signs, right: selected.right },
+      magnitudes: 0,
+    };
   }
 }
 
-/** A small tensor whose factors are multiplied first, selected by itself. */
+/** Whether the factors are smaller than the tensor itself, and of a rank that a payload can have. */
+function travelsAsFactors({ rows, columns, rank }: LoraFactors): boolean {
+  return isLowRankShape(rows, columns, rank);
+}
+
+/** A tensor whose factors are multiplied first, selected by itself. */
 async function productTensor(
   { adapter, table, kernel }: LowRankComponents,
   index: number,
   { density, scaleUnit, scaleFactor }: EncoderSettings,
   options: RunOptions,
-): Promise<TernaryTensor | null> {
+): Promise<EncodedFactors | null> {
   const { name, elements } = table[index]!;
   const factors = adapter.lowRank.get(name)!;
   const left = await readFactor(adapter, factors.left, options);
@@ -105,7 +122,8 @@ async function productTensor(
   );
   if (bad >= 0) notFinite(name, bad);
   const scale = wireScale(scaleFactor * (scaleUnit === 'deviation' ? deviation : magnitude), name);
-  return masks.nnz === 0 || scale === 0 ? null : { index, elements, scale, ...masks };
+  if (masks.nnz === 0 || scale === 0) return null;
+  return { tensor: { index, elements, scale, ...masks }, magnitudes: magnitude * masks.nnz };
 }
 
 type Select = (index: number, left: Float32Array, right: Float32Array) => SelectedFactors;
@@ -128,9 +146,10 @@ async function selectGlobally(
   options: RunOptions,
 ): Promise<Select> {
   const each = async (phase: string, work: (values: Float32Array, index: number) => void) => {
-    for (const [done, { index, factors }] of pairs.entries()) {
+    const own = pairs.filter(({ factors }) => travelsAsFactors(factors));
+    for (const [done, { index, factors }] of own.entries()) {
       options.signal?.throwIfAborted();
-      options.onProgress?.({ phase, done, total: pairs.length, unit: 'tensors' });
+      options.onProgress?.({ phase, done, total: own.length, unit: 'tensors' });
       work(await readFactor(adapter, factors.left, options), index);
       work(await readFactor(adapter, factors.right, options), index);
     }
@@ -169,6 +188,9 @@ async function selectGlobally(
 
 /** Elements that an adapter's entries are chosen from. */
 export function factorElements(pairs: readonly FactorPair[]): number {
-  const size = ({ rows, columns }: LoraFactor) => rows * columns;
-  return pairs.reduce((total, { factors }) => total + size(factors.left) + size(factors.right), 0);
+  const size = ({ rows, columns }: Pick<LoraFactor, 'rows' | 'columns'>) => rows * columns;
+  return pairs.reduce((total, { factors }) => {
+    const coded = travelsAsFactors(factors) ? size(factors.left) + size(factors.right) : size(factors);
+    return total + coded;
+  }, 0);
 }

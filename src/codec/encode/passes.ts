@@ -9,7 +9,7 @@ export interface Piece {
   readonly baseDtype: number;
   readonly tune: number;
   readonly tuneDtype: number;
-  /** Position of the first element in the tensor; a multiple of 65,536. */
+  /** Position of the first element in the tensor; a multiple of 65,536 in `pieces`. */
   readonly from: number;
   readonly count: number;
 }

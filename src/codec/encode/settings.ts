@@ -14,6 +14,12 @@ export interface EncoderSettings {
 }
 
 /** @throws CodecError BAD_PARAMETER */
+export function checkThreads(threads: number | undefined): void {
+  if (threads === undefined || (Number.isInteger(threads) && threads >= 1)) return;
+  throw new CodecError('BAD_PARAMETER', `Threads: ${threads} is not a whole number from 1.`, { threads });
+}
+
+/** @throws CodecError BAD_PARAMETER */
 export function checkSettings({ density, mode, scaleUnit, scaleFactor }: EncoderSettings): void {
   if (!(density > 0 && density <= 1)) {
     throw new CodecError('BAD_PARAMETER', `Density ${density} is not in (0, 1].`, { density });

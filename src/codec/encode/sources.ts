@@ -42,8 +42,7 @@ export async function sourcesOf({ base, finetune, table, align }: SourceInput, o
   };
 }
 
-/** Elements of the tensors that are compared with the base's, at most. */
-export function comparedElements({ finetune, table }: SourceInput): number {
-  const compared = 'lowRank' in finetune ? table.filter(({ name }) => finetune.full.has(name)) : table;
-  return compared.reduce((sum, { elements }) => sum + elements, 0);
+/** The tensors that are compared with the base's, at most. */
+export function comparedTensors({ finetune, table }: Pick<SourceInput, 'finetune' | 'table'>): TensorTable {
+  return 'lowRank' in finetune ? table.filter(({ name }) => finetune.full.has(name)) : table;
 }

@@ -1,4 +1,4 @@
-import { aligned, type Kernel } from '../kernel/kernel.ts';
+import { aligned, type Kernel, outOfMemory } from '../kernel/kernel.ts';
 import type { PlacedMasks } from '../section-choice.ts';
 import { keepCount, LOWER_BUCKETS, locate, UPPER_BUCKETS } from '../select.ts';
 import { maskWords } from '../ternary.ts';
@@ -62,6 +62,7 @@ export function selectBySplit(
     const bad = calls.split(base, baseDtype, tune, tuneDtype, count, bracket.low, bracket.high, p, m, c);
     // Too many are alike. The other passes need no list.
     if (bad === -2) return null;
+    if (bad === -3) throw outOfMemory(kernel.bytes);
     if (bad >= 0) return { bad: from + bad, masks: { plus, minus, elements, nnz: 0, end: list }, magnitudes: 0 };
   }
   const left = keep - calls.split_above();

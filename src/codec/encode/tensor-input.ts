@@ -1,15 +1,12 @@
-import { readSync } from 'node:fs';
 import { dtypeBytes, isDtype } from '../../tensors/dtype.ts';
-import { CheckpointError } from '../../tensors/errors.ts';
-import type { FileCache } from '../file-cache.ts';
+import type { FileCache, KnownFile } from '../file-cache.ts';
 import { aligned, ELEMENT_PADDING, KERNEL_DTYPES, type Kernel, type KernelDtype } from '../kernel/kernel.ts';
 import { SUM_BLOCK } from '../limits.ts';
 import type { Piece } from './passes.ts';
 import { SAMPLE_RUN, SAMPLE_STRIDE, type SampledElements } from './split.ts';
 
 /** Where the elements of a tensor lie. */
-export interface TensorPlace {
-  readonly path: string;
+export interface TensorPlace extends KnownFile {
   /** Of the first byte, from the start of the file. */
   readonly offset: number;
   readonly byteLength: number;
@@ -94,17 +91,8 @@ export class TensorInput implements SampledElements {
     };
   }
 
-  #read({ path, offset }: TensorPlace, size: number, from: number, count: number, at: number): void {
-    const file = this.#files.open(path);
-    const target = this.#kernel.u8(at, count * size);
-    for (let done = 0; done < target.length; ) {
-      const bytes = readSync(file, target, done, target.length - done, offset + from * size + done);
-      if (bytes === 0) {
-        const text = `${path}: became shorter while it was read. Open it again.`;
-        throw new CheckpointError('FILE_CHANGED', text, { path });
-      }
-      done += bytes;
-    }
+  #read(place: TensorPlace, size: number, from: number, count: number, at: number): void {
+    this.#files.read(place, this.#kernel.u8(at, count * size), place.offset + from * size);
   }
 }
 

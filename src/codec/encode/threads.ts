@@ -27,11 +27,15 @@ export interface EncodeThreads {
 }
 
 /**
- * @param elements - of all tensors together
+ * @param tensors - what the jobs will be about, at most
  * @param threads - at most; default: one for each core
  */
-export function openEncodeThreads(elements: number, threads = availableParallelism()): EncodeThreads {
-  return elements <= MAX_INLINE_ELEMENTS ? inline() : pooled(threads);
+export function openEncodeThreads(
+  tensors: readonly { readonly elements: number }[],
+  threads = availableParallelism(),
+): EncodeThreads {
+  const elements = tensors.reduce((sum, tensor) => sum + tensor.elements, 0);
+  return elements <= MAX_INLINE_ELEMENTS ? inline() : pooled(Math.min(threads, tensors.length));
 }
 
 function inline(): EncodeThreads {

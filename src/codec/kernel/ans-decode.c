@@ -118,7 +118,3 @@ u32 ans_decode_run(u32 limit) {
   if (scan.shaped) return found_plus ? run(limit, 1, 1) : run(limit, 0, 1);
   return found_plus ? run(limit, 1, 0) : run(limit, 0, 0);
 }
-
-/* Bytes of code that were used, for the error message. */
-EXPORT("ans_decode_used")
-u32 ans_decode_used(void) { return code_at; }

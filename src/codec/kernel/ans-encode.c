@@ -15,11 +15,30 @@ static u32 places[MAX_WIDTH];
 
 INLINE void push(u32 start, u32 end, u32 kind) { *next_symbol++ = start << 17 | (end - start - 1) << 2 | kind; }
 
-/* Makes room for a segment's symbols; 0 without memory. */
+/*
+ * Symbols that the list may hold, 2 GiB of them: what a tensor of 2^31 elements has at a density of about 25 %. It is a
+ * number and not what memory there is, because the choice of a coding must not depend on the machine.
+ */
+#define MAX_SYMBOLS (1u << 29)
+
+/* What `ans_encode` answers in place of an address (kernel.ts). */
+#define TOO_MANY_SYMBOLS 0u
+#define MEMORY_REFUSED 1u
+
+static u32 refusal;
+
+/* Makes room for a segment's symbols; 0 where there is none, and `refusal` says why. */
 static int make_room(u32 most) {
+  if (UNLIKELY((u32)(next_symbol - symbols) + most > MAX_SYMBOLS)) {
+    refusal = TOO_MANY_SYMBOLS;
+    return 0;
+  }
   if (LIKELY((u32)(symbols_limit - next_symbol) > most)) return 1;
   u64 end = (u64)(__SIZE_TYPE__)next_symbol + ((u64)most + 1) * sizeof(u32) + 16;
-  if (!reach(end)) return 0;
+  if (!reach(end)) {
+    refusal = MEMORY_REFUSED;
+    return 0;
+  }
   /* All there is now: the list is the last thing in memory. */
   symbols_limit = (u32 *)(__SIZE_TYPE__)((u64)__builtin_wasm_memory_size(0) * WASM_PAGE - 8);
   return 1;
@@ -126,7 +145,7 @@ static void make_reciprocals(void) {
 
 /*
  * Codes two masks. `heap` is where free memory begins, 4-aligned; the code lies at the returned address up to
- * `ans_encode_end()`. 0 when memory does not suffice.
+ * `ans_encode_end()`. TOO_MANY_SYMBOLS or MEMORY_REFUSED in place of an address.
  */
 static u32 code_end;
 
@@ -137,7 +156,7 @@ u32 ans_encode(const u32 *plus, const u32 *minus, u32 elements, u32 nnz, u32 wid
   symbols = next_symbol = (u32 *)heap;
   symbols_limit = symbols;
   scan_begin(elements, nnz, width, rows, cols);
-  if (!(scan.shaped ? collect_rows(t) : collect_flat(t))) return 0;
+  if (!(scan.shaped ? collect_rows(t) : collect_flat(t))) return refusal;
   /* `make_room` left 8 bytes behind the list: the final state needs 4 of them, if the code is as long as the list. */
   u8 *out = (u8 *)next_symbol + 4;
   code_end = (u32)out;

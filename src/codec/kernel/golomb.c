@@ -151,7 +151,3 @@ INLINE u32 run(u32 limit, int keep) {
 /* Decodes up to `limit` more entries; after the last one it checks the section's end. */
 EXPORT("golomb_decode_run")
 u32 golomb_decode_run(u32 limit) { return found_plus ? run(limit, 1) : run(limit, 0); }
-
-/* Bytes that the entries so far take, for the error message. */
-EXPORT("golomb_decode_used")
-double golomb_decode_used(void) { return (double)((at_bit + 7) >> 3); }

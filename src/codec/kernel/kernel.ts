@@ -103,7 +103,6 @@ interface Exports {
   golomb_encode(plus: number, minus: number, words: number, m: number, out: number): void;
   golomb_decode_begin(code: number, length: number, elements: number, nnz: number, m: number): void;
   golomb_decode_run(limit: number): number;
-  golomb_decode_used(): number;
   ans_encode(
     plus: number,
     minus: number,
@@ -125,7 +124,6 @@ interface Exports {
     columns: number,
   ): number;
   ans_decode_run(limit: number): number;
-  ans_decode_used(): number;
   decode_to(plus: number, minus: number): void;
   expand_masks(plus: number, minus: number, words: number, scale: number, out: number): void;
   entries_found(): number;
@@ -171,8 +169,7 @@ export class Kernel {
       if (end > MAX_KERNEL_BYTES) throw new RangeError(`above ${MAX_KERNEL_BYTES} bytes`);
       this.calls.memory.grow(Math.ceil(missing / PAGE));
     } catch (cause) {
-      const text = `A tensor needs ${end} bytes of memory at once, which this machine does not give. Free memory, or use fewer threads.`;
-      throw new CodecError('OUT_OF_MEMORY', text, { bytes: end, limit: MAX_KERNEL_BYTES }, { cause });
+      throw outOfMemory(end, cause);
     }
   }
 
@@ -186,6 +183,28 @@ export class Kernel {
 
   f32(at: number, length: number): Float32Array {
     return new Float32Array(this.calls.memory.buffer, at, length);
+  }
+
+  /**
+   * Codes masks under a model of coding 1, behind `end`. Null with more symbols than the list of these may hold.
+   *
+   * @throws CodecError OUT_OF_MEMORY
+   */
+  encodeAns(
+    t: {
+      readonly plus: number;
+      readonly minus: number;
+      readonly elements: number;
+      readonly nnz: number;
+      readonly end: number;
+    },
+    { width, rows, columns }: AnsModel,
+  ): { readonly start: number; readonly end: number } | null {
+    // Addresses above 2 GiB come back as negative numbers.
+    const at = this.calls.ans_encode(t.plus, t.minus, t.elements, t.nnz, width, rows, columns, t.end) >>> 0;
+    if (at === TOO_MANY_SYMBOLS) return null;
+    if (at === MEMORY_REFUSED) throw outOfMemory(this.bytes);
+    return { start: at, end: this.calls.ans_encode_end() >>> 0 };
   }
 
   /** Begins to decode a section whose code lies at `at`, with `CODE_PADDING` zeros behind it. */
@@ -203,4 +222,13 @@ export class Kernel {
 /** The next address from `at` on that is a multiple of 16. */
 export function aligned(at: number): number {
   return Math.ceil(at / 16) * 16;
+}
+
+/** What `ans_encode` answers in place of an address. */
+const TOO_MANY_SYMBOLS = 0;
+const MEMORY_REFUSED = 1;
+
+export function outOfMemory(bytes: number, cause?: unknown): CodecError {
+  const text = `A tensor needs ${bytes} bytes of memory at once, or more, which this machine does not give. Free memory, or use fewer threads.`;
+  return new CodecError('OUT_OF_MEMORY', text, { bytes, limit: MAX_KERNEL_BYTES }, { cause });
 }

@@ -1,3 +1,4 @@
+import { KinmergeError } from '../../errors.ts';
 import { Kernel } from './kernel.ts';
 
 /** Idle kernels that are kept: as many as payloads are usually compared at once. */
@@ -13,19 +14,24 @@ const idle: Kernel[] = [];
  */
 export function withKernel<T>(work: (kernel: Kernel) => T): T {
   const kernel = idle.pop() ?? new Kernel();
-  const done = () => {
+  const keep = () => {
     if (idle.length < MAX_IDLE_KERNELS && kernel.bytes <= MAX_IDLE_KERNEL_BYTES) idle.push(kernel);
+  };
+  // After an error that is not ours, a trap say, nobody knows what state its memory is in.
+  const keepAfter = (error: unknown) => {
+    if (error instanceof KinmergeError) keep();
   };
   let result: T;
   try {
     result = work(kernel);
   } catch (error) {
-    done();
+    keepAfter(error);
     throw error;
   }
   if (!(result instanceof Promise)) {
-    done();
+    keep();
     return result;
   }
-  return result.finally(done) as T;
+  result.then(keep, keepAfter);
+  return result;
 }

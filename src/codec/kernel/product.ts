@@ -7,7 +7,7 @@ import { withKernel } from './pool.ts';
 /** Bytes of the right factor that lie in memory as 16-bit integers: they stay in the second-level cache. */
 const RIGHT_BYTES = 512 * 1024;
 
-/** Additions of 16-bit integers between two looks at the pacer: about a millisecond. */
+/** Additions of 16-bit integers, at most, of one piece: about a millisecond. */
 const SLICE_ADDITIONS = 8 * 2 ** 20;
 
 /** A piece of a product: rows and columns that are computed in one go. */
@@ -84,6 +84,11 @@ function strideOf(columns: number): number {
   return Math.ceil(columns / 8) * 8;
 }
 
+/** In the units of a pacer, entries to decode: an element takes up to rank / 8 vector additions, 64 of which are like one. */
+function workOf({ rank }: LowRankTensor, elements: number): number {
+  return elements * Math.max(1, rank / 64);
+}
+
 /** Σ K, Σ K² and the largest |K| of a low-rank tensor's product K: exact integers. */
 export function measureProduct(
   tensor: LowRankTensor,
@@ -94,7 +99,7 @@ export function measureProduct(
     calls.product_clear();
     for (const { rowFrom, rowTo, columns } of new ProductInKernel(kernel, tensor).pieces()) {
       calls.product_measure(rowFrom, rowTo);
-      await pacer.add((rowTo - rowFrom) * columns);
+      await pacer.add(workOf(tensor, (rowTo - rowFrom) * columns));
     }
     return { sum: calls.product_sum(), squares: calls.product_squares(), peak: calls.product_peak() };
   });
@@ -139,7 +144,7 @@ export function productDot(
     const minus = masks.at + aligned(4 * masks.words);
     for (const { rowFrom, rowTo, firstColumn, columns } of product.pieces()) {
       calls.product_dot(rowFrom, rowTo, masks.at, minus, tensor.columns, firstColumn);
-      await pacer.add((rowTo - rowFrom) * columns);
+      await pacer.add(workOf(tensor, (rowTo - rowFrom) * columns));
     }
     return calls.product_sum();
   });

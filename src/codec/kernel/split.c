@@ -33,24 +33,25 @@ double split_sum(void) { return sum_above; }
 EXPORT("split_candidates")
 u32 split_candidates(void) { return (u32)(list_next - list); }
 
-/* Room for one more block; 0 without memory, or with too many candidates. */
-static int make_room(void) {
-  if (UNLIKELY((u32)(list_next - list) > most_candidates)) return 0;
-  if (LIKELY(list_limit - list_next >= BLOCK)) return 1;
-  if (!reach((u64)(__SIZE_TYPE__)list_next + BLOCK * sizeof(u32))) return 0;
+#define SPLIT_OK (-1)
+#define SPLIT_TOO_MANY (-2)
+#define SPLIT_MEMORY_REFUSED (-3)
+
+/* Room for one more block; SPLIT_OK where there is. */
+static i32 make_room(void) {
+  if (UNLIKELY((u32)(list_next - list) > most_candidates)) return SPLIT_TOO_MANY;
+  if (LIKELY(list_limit - list_next >= BLOCK)) return SPLIT_OK;
+  if (!reach((u64)(__SIZE_TYPE__)list_next + BLOCK * sizeof(u32))) return SPLIT_MEMORY_REFUSED;
   list_limit = (u32 *)((u64)__builtin_wasm_memory_size(0) * WASM_PAGE > 0xffffffffull
                            ? 0xfffffffcull
                            : (u64)__builtin_wasm_memory_size(0) * WASM_PAGE);
-  return 1;
+  return SPLIT_OK;
 }
-
-#define SPLIT_OK (-1)
-#define SPLIT_TOO_MANY (-2)
 
 /*
  * Splits `count` elements by magnitude bits: above `high` into the masks, above `low` and not above `high` into the
  * candidates. `count` of all pieces but a tensor's last is a multiple of SUM_BLOCK. Returns the position of the first
- * NaN or infinity, or -1; -2 with more candidates than the list may have.
+ * NaN or infinity, or -1; -2 with more candidates than the list may have; -3 when memory is refused.
  */
 EXPORT("split")
 i32 split(const u8 *base, u32 base_dtype, const u8 *tune, u32 tune_dtype, u32 count, u32 low, u32 high, u32 *plus,
@@ -66,7 +67,8 @@ i32 split(const u8 *base, u32 base_dtype, const u8 *tune, u32 tune_dtype, u32 co
     lanes_clear(&lanes);
     for (u32 from = begin; from < end; from += BLOCK) {
       const u32 length = end - from < BLOCK ? end - from : BLOCK;
-      if (!make_room()) return SPLIT_TOO_MANY;
+      const i32 room = make_room();
+      if (UNLIKELY(room != SPLIT_OK)) return room;
       difference(&pair, from, length);
       v128_t bad = wasm_i32x4_splat(0);
       for (u32 i = 0; i < length; i += 32, word++) {

@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import type { RunOptions } from '../../run-options.ts';
 import { quote } from '../errors.ts';
 import { openRegularFile, readFully } from '../file.ts';
-import { MAX_ADAPTER_CONFIG_BYTES, MAX_NAME_BYTES } from '../limits.ts';
+import { MAX_ADAPTER_CONFIG_BYTES, MAX_ADAPTER_KEYS, MAX_ADAPTER_PATTERNS, MAX_NAME_BYTES } from '../limits.ts';
 import { SNIFF_BYTES, sniff } from '../sniff.ts';
 import { type JsonFault, JsonReader } from '../strict-json.ts';
 import { AdapterError } from './errors.ts';
@@ -83,6 +83,7 @@ class ConfigParser {
     const seen = new Set<string>();
     this.#reader.object((key) => {
       if (seen.has(key)) throw this.#wrong(key, 'occurs twice');
+      if (seen.size === MAX_ADAPTER_KEYS) throw this.#wrong(key, `is one key more than ${MAX_ADAPTER_KEYS}`);
       seen.add(key);
       this.#entry(key);
     }, MAX_NAME_BYTES * 6);
@@ -152,6 +153,7 @@ class ConfigParser {
     const seen = new Set<string>();
     this.#reader.object((pattern) => {
       if (seen.has(pattern)) throw this.#wrong(key, `has ${quote(pattern)} twice`);
+      if (seen.size === MAX_ADAPTER_PATTERNS) throw this.#wrong(key, `has more than ${MAX_ADAPTER_PATTERNS} modules`);
       seen.add(pattern);
       if (patterns.add(pattern, value())) return;
       throw this.#unsupported(key, `a regular expression as a module's name (${key}: ${quote(pattern)})`);

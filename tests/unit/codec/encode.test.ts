@@ -242,6 +242,8 @@ describe('input that is refused', () => {
     ['scale factor 0', { scaleFactor: 0 }],
     ['a negative scale factor', { scaleFactor: -1 }],
     ['an infinite scale factor', { scaleFactor: Number.POSITIVE_INFINITY }],
+    ['no thread', { threads: 0 }],
+    ['a part of a thread', { threads: 1.5 }],
     ['an unknown mode', { mode: 'other' as 'global' }],
     ['an unknown scale unit', { scaleUnit: 'other' as 'deviation' }],
   ])('%s', async (_, more) => {

@@ -1,4 +1,4 @@
-import { readdirSync, readlinkSync, readSync } from 'node:fs';
+import { readdirSync, readlinkSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -25,12 +25,12 @@ test('keeps files open up to its limit, and closes the oldest for one more', asy
   const files = new FileCache();
   const text = (path: string) => {
     const bytes = Buffer.alloc(path.length);
-    readSync(files.open(path), bytes, 0, bytes.length, 0);
+    files.read({ path }, bytes, 0);
     return bytes.toString();
   };
   for (const path of paths.slice(0, MAX_OPEN_FILES)) expect(text(path)).toBe(path);
   expect(openIn(directory)).toHaveLength(MAX_OPEN_FILES);
-  expect(files.open(paths[0]!)).toBe(files.open(paths[0]!));
+  expect(files.open({ path: paths[0]! })).toBe(files.open({ path: paths[0]! }));
   expect(text(paths[MAX_OPEN_FILES]!)).toBe(paths[MAX_OPEN_FILES]);
   expect(openIn(directory).sort()).toEqual(paths.slice(1).sort());
   // The one that was closed is opened again when it is needed.
@@ -44,7 +44,7 @@ test('keeps files open up to its limit, and closes the oldest for one more', asy
 test('a file that is gone is named, with what to do', async () => {
   const path = join(await temporaryDirectory(), 'gone');
   const files = new FileCache();
-  const call = () => files.open(path);
+  const call = () => files.open({ path });
   expect(call).toThrow(CheckpointError);
   expect(call).toThrow(/gone.*put it back/);
 });

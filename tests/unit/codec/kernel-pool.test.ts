@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { CodecError } from '../../../src/codec/errors.ts';
 import { Kernel, MAX_KERNEL_BYTES } from '../../../src/codec/kernel/kernel.ts';
 import { MAX_IDLE_KERNEL_BYTES, MAX_IDLE_KERNELS, withKernel } from '../../../src/codec/kernel/pool.ts';
 
@@ -27,15 +28,19 @@ test('pieces of work under way at once have kernels of their own, and up to a nu
   expect(second.filter((kernel) => first.includes(kernel))).toHaveLength(MAX_IDLE_KERNELS);
 });
 
-test('a kernel comes back after work that fails, now or later', async () => {
+test.each([
+  ['comes back after an error of ours, now or later', new CodecError('BAD_PADDING', 'no'), true],
+  ['is not used again after any other error, such as a trap', new Error('no'), false],
+])('a kernel %s', async (_, error, kept) => {
   const seen: Kernel[] = [];
   const fail = (kernel: Kernel): never => {
     seen.push(kernel);
-    throw new Error('no');
+    throw error;
   };
   expect(() => withKernel(fail)).toThrow('no');
   await expect(withKernel(async (kernel) => fail(kernel))).rejects.toThrow('no');
-  expect(seen[1]).toBe(seen[0]);
+  await expect(withKernel(async (kernel) => fail(kernel))).rejects.toThrow('no');
+  expect(new Set(seen).size).toBe(kept ? 1 : 3);
 });
 
 test('one whose memory has grown beyond a limit is not kept', () => {
