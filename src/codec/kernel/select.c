@@ -58,6 +58,14 @@ void difference(const Pair *pair, u32 from, u32 count) {
   for (u32 i = count; i & 31; i++) stage[i] = 0;
 }
 
+u32 first_not_finite(void) {
+  for (u32 i = 0;; i++) {
+    u32 bits;
+    __builtin_memcpy(&bits, stage + i, 4);
+    if ((bits & MAGNITUDE) >= INFINITY_BITS) return i;
+  }
+}
+
 /* Begins a pass over a tensor. */
 EXPORT("select_begin")
 void select_begin(void) {
@@ -108,13 +116,7 @@ INLINE i32 measure_with(const Pair *pair, u32 count, int sums) {
       }
       /* The zeros behind the last entry were counted too. */
       for (u32 i = length; i & 3; i++) (i & 1 ? upper_odd : upper_even)[0]--;
-      if (UNLIKELY(wasm_v128_any_true(bad))) {
-        for (u32 i = 0; i < length; i++) {
-          u32 bits;
-          __builtin_memcpy(&bits, stage + i, 4);
-          if ((bits & MAGNITUDE) >= INFINITY_BITS) return from + i;
-        }
-      }
+      if (UNLIKELY(wasm_v128_any_true(bad))) return from + first_not_finite();
     }
     if (sums) total += lanes_sum(&lanes);
   }

@@ -35,6 +35,9 @@ INLINE Pair pair_of(const u8 *base, u32 base_dtype, const u8 *tune, u32 tune_dty
 /* Puts the differences [from, from + count) into `stage`, and zeros up to the next multiple of 32. */
 void difference(const Pair *pair, u32 from, u32 count);
 
+/* Where in `stage` the first NaN or infinity is; there is one. */
+u32 first_not_finite(void);
+
 /*
  * Sums of a block in four lanes, element i in lane i mod 4; lanes 0 + 1 and 2 + 3 are added first. Blocks follow one
  * another in the order of the elements, so a value depends on the elements alone.

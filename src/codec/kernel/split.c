@@ -100,13 +100,7 @@ i32 split(const u8 *base, u32 base_dtype, const u8 *tune, u32 tune_dtype, u32 co
           *list_next++ = bits & MAGNITUDE;
         }
       }
-      if (UNLIKELY(wasm_v128_any_true(bad))) {
-        for (u32 i = 0; i < length; i++) {
-          u32 bits;
-          __builtin_memcpy(&bits, stage + i, 4);
-          if ((bits & MAGNITUDE) >= INFINITY_BITS) return from + i;
-        }
-      }
+      if (UNLIKELY(wasm_v128_any_true(bad))) return from + first_not_finite();
     }
     sum_above += lanes_sum(&lanes);
   }

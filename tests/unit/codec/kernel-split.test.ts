@@ -1,7 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { measure, refine, ternarise } from '../../../src/codec/encode/passes.ts';
-import { MIN_SAMPLED_ELEMENTS, SAMPLE_RUN, SAMPLE_STRIDE, selectBySplit } from '../../../src/codec/encode/split.ts';
+import {
+  MAX_CANDIDATE_SHARE,
+  MIN_SAMPLED_ELEMENTS,
+  SAMPLE_RUN,
+  SAMPLE_STRIDE,
+  selectBySplit,
+} from '../../../src/codec/encode/split.ts';
 import { PIECE_ELEMENTS, TensorInput } from '../../../src/codec/encode/tensor-input.ts';
 import { FileCache } from '../../../src/codec/file-cache.ts';
 import { Kernel } from '../../../src/codec/kernel/kernel.ts';
@@ -152,4 +158,17 @@ test('a tensor that is read in pieces gives the same as one that is kept', async
   expect(streamed.plus.equals(kept.plus) && streamed.minus.equals(kept.minus)).toBe(true);
   expect([streamed.nnz, streamed.magnitudes]).toEqual([kept.nnz, kept.magnitudes]);
   expect(kept.nnz).toBe(keepCount(0.1, length));
+});
+
+test('more candidates than their list may have are left to the passes', async () => {
+  const elements = 2 ** 20;
+  // So many of one magnitude, which the threshold must be, and the rest far below; a block at the end may still enter.
+  const select = async (alike: number) => {
+    const values = Float32Array.from({ length: elements }, (_, i) => ((i * 7_919) % elements < alike ? 1 : 2 ** -40));
+    const { input } = await inputOf(f32(values));
+    return selectBySplit(kernel, input, elements, 0.05);
+  };
+  const most = elements * MAX_CANDIDATE_SHARE;
+  expect((await select(most - 2 * 2_048))?.masks.nnz).toBe(Math.floor(0.05 * elements));
+  expect(await select(most + 2 * 2_048)).toBeNull();
 });
