@@ -75,7 +75,10 @@ async function run(context: BenchmarkContext, { outcomes, tables, notes }: Findi
   const rounds = await interleave(
     count,
     {
-      torch: async () => JSON.parse((await runProgram(command, { signal, prefix })).stdout) as TorchRun,
+      torch: async () => {
+        const { stdout, wallSeconds } = await runProgram(command, { signal, prefix });
+        return { ...(JSON.parse(stdout) as TorchRun), wallSeconds };
+      },
       ours: () => runModule<Encoded>(encoder, job, { signal, prefix }),
     },
     (round) => say(`torch and encoding, ${pair.elements} parameters: round ${round + 1} of ${count}`),
@@ -87,6 +90,13 @@ async function run(context: BenchmarkContext, { outcomes, tables, notes }: Findi
     denominator: torch.parameters / torchSeconds(torch),
   }));
   outcomes.set('codec.torch.rate', medianRatio(rate));
+  const withReading = median(
+    rounds.map(({ ours, torch }) => (torch.seconds.read + torchSeconds(torch)) / ours.seconds),
+  );
+  const processes = median(rounds.map(({ ours, torch }) => torch.wallSeconds / ours.wallSeconds));
+  notes.push(
+    `the same encoding is ${withReading.toFixed(2)} times as fast as torch's steps with their reading, and ${processes.toFixed(2)} times as whole processes, interpreters' start included`,
+  );
   outcomes.set(
     'codec.torch.memory',
     medianRatio(rounds.map(({ ours, torch }) => ({ numerator: ours.peak, denominator: torch.peak }))),
@@ -111,7 +121,9 @@ async function run(context: BenchmarkContext, { outcomes, tables, notes }: Findi
   tables.push({
     title: `against torch ${version} with ${threads} threads, medians of ${count} rounds`,
     rows: [
+      row('encode, whole process', median(ours.map((one) => one.wallSeconds)), ours),
       row('encode: read, select, code, write', median(ours.map((one) => one.seconds)), ours),
+      row('torch, whole process', median(torch.map((one) => one.wallSeconds)), torch),
       row('torch: subtract, kthvalue, mask', median(torch.map(torchSeconds)), torch),
       row('torch: the same and reading', reading + median(torch.map(torchSeconds)), torch),
     ],
