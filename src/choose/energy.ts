@@ -4,7 +4,7 @@
  */
 import { notFinite } from '../codec/encode/dense.ts';
 import { pairsOf } from '../codec/encode/pairs.ts';
-import { openEncodeThreads } from '../codec/encode/threads.ts';
+import { withEncodeThreads } from '../codec/encode/threads.ts';
 import { inOrder } from '../codec/in-order.ts';
 import { alignTensors, type FloatSource } from '../codec/index.ts';
 import { keepCount, LOWER_BUCKETS } from '../codec/select.ts';
@@ -30,13 +30,8 @@ export async function modelEnergies(
 ): Promise<number[]> {
   const { names } = await alignTensors(base, finetune, table, align, options);
   const pairs = pairsOf(base, finetune, table, names);
-  const threads = openEncodeThreads(
-    pairs.map(({ pair }) => pair),
-    count,
-  );
-  const stop = () => void threads.close();
-  options.signal?.addEventListener('abort', stop, { once: true });
-  try {
+  const tensors = pairs.map(({ pair }) => pair);
+  return withEncodeThreads(tensors, count, options.signal, async (threads) => {
     const energies = densities.map(() => 0);
     const jobs = pairs.map(({ index, pair }) => async () => {
       options.signal?.throwIfAborted();
@@ -52,14 +47,7 @@ export async function modelEnergies(
     }
     options.signal?.throwIfAborted();
     return energies;
-  } catch (error) {
-    // A closed pool fails its jobs before anybody looks at the signal.
-    options.signal?.throwIfAborted();
-    throw error;
-  } finally {
-    options.signal?.removeEventListener('abort', stop);
-    await threads.close();
-  }
+  });
 }
 
 /** (Σ|kept|)² / nnz of one tensor. @param upper - entries by the upper 15 bits of their magnitude */

@@ -12,7 +12,7 @@ import { type DenseSection, encodeGlobal, encodeTensors, globalRule } from './de
 import { encodeFactors, factorElements } from './low-rank.ts';
 import { checkSettings, checkThreads, type EncoderSettings } from './settings.ts';
 import { comparedTensors, type SourceInput, sourcesOf } from './sources.ts';
-import { openEncodeThreads } from './threads.ts';
+import { withEncodeThreads } from './threads.ts';
 
 /** The factors of an adapter stay factors. */
 export interface EncodeInput extends EncoderSettings, SourceInput {
@@ -84,10 +84,7 @@ export async function encodeTaskVector(
   const elements = checkOrderedTable(table);
   const prefix = input.container ? containerHead(table, input) : new Uint8Array(0);
   // Threads take a while to start: they do so while names are compared.
-  const threads = openEncodeThreads(comparedTensors(input), input.threads);
-  const stop = () => void threads.close();
-  options.signal?.addEventListener('abort', stop, { once: true });
-  try {
+  return withEncodeThreads(comparedTensors(input), input.threads, options.signal, async (threads) => {
     const { pairs, factorPairs, adapter, notes } = await sourcesOf(input, options);
     // A model is one vector with all its tensors; an adapter has only what it has.
     const dense = adapter === null ? elements : pairs.reduce((sum, { pair }) => sum + pair.elements, 0);
@@ -119,13 +116,7 @@ export async function encodeTaskVector(
       fp16Bytes: fp16Bytes(codedElements),
       notes,
     };
-  } catch (error) {
-    options.signal?.throwIfAborted();
-    throw error;
-  } finally {
-    options.signal?.removeEventListener('abort', stop);
-    await threads.close();
-  }
+  });
 }
 
 /** A section with what the report says of it. */

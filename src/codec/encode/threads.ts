@@ -27,6 +27,34 @@ export interface EncodeThreads {
 }
 
 /**
+ * Opens threads for the work and closes them behind it. They end at once when the signal aborts, and whatever fails
+ * after that fails with the signal's reason: a closed pool fails its jobs before anybody looks at the signal.
+ *
+ * @param tensors - what the jobs will be about, at most
+ * @param count - threads at most; default: one for each core
+ * @throws what the work throws; the signal's reason
+ */
+export async function withEncodeThreads<Result>(
+  tensors: readonly { readonly elements: number }[],
+  count: number | undefined,
+  signal: AbortSignal | undefined,
+  work: (threads: EncodeThreads) => Promise<Result>,
+): Promise<Result> {
+  const threads = openEncodeThreads(tensors, count);
+  const stop = () => void threads.close();
+  signal?.addEventListener('abort', stop, { once: true });
+  try {
+    return await work(threads);
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
+  } finally {
+    signal?.removeEventListener('abort', stop);
+    await threads.close();
+  }
+}
+
+/**
  * @param tensors - what the jobs will be about, at most
  * @param threads - at most; default: one for each core
  */

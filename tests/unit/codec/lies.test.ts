@@ -12,7 +12,7 @@ import {
 } from '../../../src/codec/index.ts';
 import { MAX_WIDTH } from '../../../src/codec/limits.ts';
 import { codeWith } from '../../../src/codec/section-choice.ts';
-import { decodeAll, failure, fault, tableFor, temporaryDirectory, ternary } from './support.ts';
+import { decodeAll, failure, fault, float, tableFor, temporaryDirectory, ternary, varint } from './support.ts';
 
 /** The parts of a payload written by hand, each of which a test can replace by a lie. */
 interface Section {
@@ -35,18 +35,6 @@ interface Header {
   flags?: number;
   count?: number;
   scale?: number | null;
-}
-
-function varint(value: number | number[]): number[] {
-  if (Array.isArray(value)) return value;
-  const bytes: number[] = [];
-  let rest = value;
-  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 128);
-  return [...bytes, rest];
-}
-
-function float(value: number): number[] {
-  return [...new Uint8Array(Float32Array.of(value).buffer)];
 }
 
 function pack(bits: string): number[] {

@@ -9,7 +9,18 @@ import {
   openPayload,
   type TensorTable,
 } from '../../../src/codec/index.ts';
-import { DOCUMENT_LOW_RANK, failure, fault, lowRank, randomNumbers, readAll, tableFor, ternary } from './support.ts';
+import {
+  DOCUMENT_LOW_RANK,
+  failure,
+  fault,
+  float,
+  lowRank,
+  randomNumbers,
+  readAll,
+  tableFor,
+  ternary,
+  varint,
+} from './support.ts';
 
 /** The fields of a low-rank section, each of which a test can replace by a lie. */
 interface Fields {
@@ -24,18 +35,6 @@ interface Fields {
   rightLength?: number | number[];
   left?: number[];
   right?: number[];
-}
-
-function varint(value: number | number[]): number[] {
-  if (Array.isArray(value)) return value;
-  const bytes: number[] = [];
-  let rest = value;
-  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 128);
-  return [...bytes, rest];
-}
-
-function float(value: number): number[] {
-  return [...new Uint8Array(Float32Array.of(value).buffer)];
 }
 
 /** The section of the format document's example: K is 4 x 4 of rank 2, both factors in Golomb codes with M = 1. */

@@ -23,11 +23,7 @@ test('a code that comes to lie above 2 GiB of a kernel is read like any other', 
 });
 
 test('a payload that is gone when its tensors are decoded is a failed read of the codec', async () => {
-  const path = join(await temporaryDirectory(), 'payload');
-  const table = [{ name: 't', shape: [32], elements: 32 }];
-  const masks = { plus: Uint32Array.of(1), minus: new Uint32Array(1), nnz: 1 };
-  await writeFile(path, encodeTernarySync(table, [{ index: 0, elements: 32, scale: 1, ...masks }]));
-  const reader = await openPayload(path, table);
+  const { path, reader } = await openStored();
   try {
     await rm(path);
     await expect(denseTensors(reader).next()).rejects.toMatchObject({ name: 'CodecError', code: 'READ_FAILED' });
@@ -57,11 +53,7 @@ test('the report counts tensors that an adapter has as factors and that travel a
 });
 
 test('a payload that is another file when its tensors are decoded says nothing about the payload', async () => {
-  const path = join(await temporaryDirectory(), 'payload');
-  const table = [{ name: 't', shape: [32], elements: 32 }];
-  const masks = { plus: Uint32Array.of(1), minus: new Uint32Array(1), nnz: 1 };
-  await writeFile(path, encodeTernarySync(table, [{ index: 0, elements: 32, scale: 1, ...masks }]));
-  const reader = await openPayload(path, table);
+  const { path, reader } = await openStored();
   try {
     await writeFile(`${path}.new`, new Uint8Array(reader.bytes));
     await rename(`${path}.new`, path);
@@ -76,3 +68,12 @@ test.each([0, -1, 1.5, Number.NaN])('%s threads are refused instead of waited fo
   const reader = await openPayload(encodeTernarySync(table, []), table);
   await expect(denseTensors(reader, { threads }).next()).rejects.toMatchObject({ code: 'BAD_PARAMETER' });
 });
+
+/** A payload of one entry in a file, with its reader open. */
+async function openStored() {
+  const path = join(await temporaryDirectory(), 'payload');
+  const table = [{ name: 't', shape: [32], elements: 32 }];
+  const masks = { plus: Uint32Array.of(1), minus: new Uint32Array(1), nnz: 1 };
+  await writeFile(path, encodeTernarySync(table, [{ index: 0, elements: 32, scale: 1, ...masks }]));
+  return { path, reader: await openPayload(path, table) };
+}

@@ -293,3 +293,17 @@ export const DOCUMENT_LOW_RANK: LowRankTensor = {
   left: { plus: Uint32Array.of(0b100_0011), minus: Uint32Array.of(0b1000), nnz: 4 },
   right: { plus: Uint32Array.of(0b1_0001), minus: Uint32Array.of(0b1000_0100), nnz: 4 },
 };
+
+/** A varint of the payload format; bytes given as an array stand for themselves, for lies no number has. */
+export function varint(value: number | number[]): number[] {
+  if (Array.isArray(value)) return value;
+  const bytes: number[] = [];
+  let rest = value;
+  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 128);
+  return [...bytes, rest];
+}
+
+/** The bytes of a 32-bit float, little-endian. */
+export function float(value: number): number[] {
+  return [...new Uint8Array(Float32Array.of(value).buffer)];
+}

@@ -8,8 +8,6 @@ import {
   decide,
   FIXED_ONE,
   fixedScale,
-  KinshipState,
-  meanKinship,
   measurePair,
   pairFixed,
   parsePolicy,
@@ -17,7 +15,7 @@ import {
 } from '../../../src/kinship/index.ts';
 import { innerProduct } from '../../../src/kinship/products.ts';
 import { integersOf, lowRank, randomNumbers, share } from '../codec/support.ts';
-import { type Packed, pack, seeded, shuffled, tableOf } from './support.ts';
+import { expectRunningSum, filled, type Packed, pack, tableOf } from './support.ts';
 
 const pacer = new Pacer(2 ** 20, undefined);
 const scale = fc.double({ min: 1e-6, max: 1e6, noNaN: true });
@@ -52,12 +50,6 @@ function bruteForce(a: UpdateTensor, b: UpdateTensor): number {
 /** The entries of an update as numbers, flattened. */
 function valuesOf(tensors: readonly UpdateTensor[]): number[] {
   return tensors.flatMap((t) => [...integersOf(t)].map((k) => k * t.scale));
-}
-
-async function filled(updates: readonly Packed[]): Promise<KinshipState> {
-  const state = new KinshipState();
-  for (const { payload, measure } of updates) await state.add(payload, measure);
-  return state;
 }
 
 async function pairSum(probe: Packed, updates: readonly Packed[]): Promise<bigint> {
@@ -166,17 +158,7 @@ describe('the kinship state with low-rank updates', () => {
     await fc.assert(
       fc.asyncProperty(community, fc.integer(), async (updates, seed) => {
         const packed = await Promise.all(updates.map((tensors) => pack(table, tensors)));
-        const [probe, ...rest] = packed.filter(({ measure }) => measure.norm > 0);
-        fc.pre(probe !== undefined && rest.length > 0);
-        const state = await filled(rest);
-        const expected = await pairSum(probe!, rest);
-        expect(await state.dot(probe!.payload, probe!.measure)).toBe(expected);
-        expect(await state.meanCosine(probe!.payload, probe!.measure)).toBe(meanKinship(expected, rest.length));
-        const reordered = await filled(shuffled(rest, seeded(seed)));
-        expect(await reordered.dot(probe!.payload, probe!.measure)).toBe(expected);
-        const [first, ...others] = rest;
-        await state.subtract(first!.payload, first!.measure);
-        expect(await state.dot(probe!.payload, probe!.measure)).toBe(await pairSum(probe!, others));
+        await expectRunningSum(packed, pairSum, seed);
       }),
       { numRuns: 40 },
     );

@@ -8,17 +8,20 @@ import {
   fixedScale,
   KinshipState,
   MAX_KINSHIP_UPDATES,
-  meanKinship,
   pairFixed,
   type UpdateSource,
 } from '../../../src/kinship/index.ts';
-import { communityArbitrary, measureOf, type Packed, pack, seeded, shuffled, tableOf, ternaries } from './support.ts';
-
-async function filled(updates: readonly Packed[]): Promise<KinshipState> {
-  const state = new KinshipState();
-  for (const { payload, measure } of updates) await state.add(payload, measure);
-  return state;
-}
+import {
+  communityArbitrary,
+  expectRunningSum,
+  filled,
+  measureOf,
+  type Packed,
+  pack,
+  seeded,
+  tableOf,
+  ternaries,
+} from './support.ts';
 
 async function pairSum(probe: Packed, updates: readonly Packed[]): Promise<bigint> {
   let sum = 0n;
@@ -33,20 +36,7 @@ describe('the running kinship state', () => {
     await fc.assert(
       fc.asyncProperty(communityArbitrary({ min: 3, max: 6 }), fc.integer(), async ({ table, updates }, seed) => {
         const packed = await Promise.all(updates.map((update) => pack(table, ternaries(update))));
-        const [probe, ...rest] = packed.filter(({ measure }) => measure.nnz > 0);
-        fc.pre(probe !== undefined && rest.length > 0);
-        const state = await filled(rest);
-        const expected = await pairSum(probe!, rest);
-        expect(await state.dot(probe!.payload, probe!.measure)).toBe(expected);
-        expect(await state.meanCosine(probe!.payload, probe!.measure)).toBe(meanKinship(expected, rest.length));
-
-        const reordered = await filled(shuffled(rest, seeded(seed)));
-        expect(await reordered.dot(probe!.payload, probe!.measure)).toBe(expected);
-
-        const [first, ...others] = rest;
-        await state.subtract(first!.payload, first!.measure);
-        expect(state.count).toBe(others.length);
-        expect(await state.dot(probe!.payload, probe!.measure)).toBe(await pairSum(probe!, others));
+        await expectRunningSum(packed, pairSum, seed);
       }),
       { numRuns: 50 },
     );

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
+import { expect } from 'vitest';
 import { checkPayload, encodeTernary, openPayload } from '../../../src/codec/index.ts';
 import { ternaryFromSigns } from '../../../src/codec/ternary.ts';
 import type {
@@ -9,6 +10,7 @@ import type {
   TernaryTensor,
   UpdateTensor,
 } from '../../../src/codec/types.ts';
+import { KinshipState, meanKinship } from '../../../src/kinship/index.ts';
 
 export const FIXTURES = new URL('../../fixtures/', import.meta.url);
 
@@ -129,4 +131,36 @@ export function shuffled<T>(items: readonly T[], random: () => number): T[] {
     [result[k], result[other]] = [result[other]!, result[k]!];
   }
   return result;
+}
+
+export async function filled(updates: readonly Packed[]): Promise<KinshipState> {
+  const state = new KinshipState();
+  for (const { payload, measure } of updates) await state.add(payload, measure);
+  return state;
+}
+
+/**
+ * The running state of all updates but the first says what the sum over pairs says, in any order, and after one is taken
+ * out. Skips a fast-check run that has no such updates.
+ */
+export async function expectRunningSum(
+  packed: readonly Packed[],
+  pairSum: (probe: Packed, updates: readonly Packed[]) => Promise<bigint>,
+  seed: number,
+): Promise<void> {
+  const [probe, ...rest] = packed.filter(({ measure }) => measure.norm > 0);
+  fc.pre(probe !== undefined && rest.length > 0);
+  const { payload, measure } = probe!;
+  const state = await filled(rest);
+  const expected = await pairSum(probe!, rest);
+  expect(await state.dot(payload, measure)).toBe(expected);
+  expect(await state.meanCosine(payload, measure)).toBe(meanKinship(expected, rest.length));
+
+  const reordered = await filled(shuffled(rest, seeded(seed)));
+  expect(await reordered.dot(payload, measure)).toBe(expected);
+
+  const [first, ...others] = rest;
+  await state.subtract(first!.payload, first!.measure);
+  expect(state.count).toBe(others.length);
+  expect(await state.dot(payload, measure)).toBe(await pairSum(probe!, others));
 }
