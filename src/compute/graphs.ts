@@ -1,13 +1,12 @@
 /**
- * The five matrix products of the projection (docs/algorithms.md, C.5.2) as ONNX graphs.
+ * The products of the projection (docs/algorithms.md, C.5.2) as ONNX graphs.
  *
- * All shapes are dynamic, so each graph is built once and serves every matrix. `wide` graphs take an operand of shape
- * m x n with m <= n as it lies in memory, `tall` graphs one with m > n; neither ever transposes a large operand. Every
- * graph works on a panel of rows of one operand, so that long products can be cut into slices.
+ * All shapes are dynamic, so each graph is built once for an element type and serves every matrix. Each works on a panel
+ * of rows, so long products can be cut into slices; none transposes a large operand.
  */
 import type { ElementType, Graph, GraphValue } from './onnx-model.ts';
 
-export const GRAPH_NAMES = ['crossWide', 'crossTall', 'sandwich', 'applyWide', 'applyTall'] as const;
+export const GRAPH_NAMES = ['times', 'timesTransposed', 'addTransposedTimes', 'minusTimes'] as const;
 export type GraphName = (typeof GRAPH_NAMES)[number];
 
 /**
@@ -15,49 +14,39 @@ export type GraphName = (typeof GRAPH_NAMES)[number];
  */
 export function buildGraph(name: GraphName, type: ElementType): Graph {
   const value = (id: string, ...shape: string[]): GraphValue => ({ name: id, type, shape });
+  const y = value('Y', 'p', 'q');
   switch (name) {
-    // Y[p,m] = A[p,n] . S[m,n]^T: a panel of rows of the Gram matrix, or of the cross product with the update.
-    case 'crossWide':
+    // Y[p,q] = A[p,n] B[n,q]
+    case 'times':
       return {
         name,
-        inputs: [value('A', 'p', 'n'), value('S', 'm', 'n')],
-        outputs: [value('Y', 'p', 'm')],
-        nodes: [{ op: 'Gemm', inputs: ['A', 'S'], outputs: ['Y'], ints: { transB: 1 } }],
+        inputs: [value('A', 'p', 'n'), value('B', 'n', 'q')],
+        outputs: [y],
+        nodes: [{ op: 'Gemm', inputs: ['A', 'B'], outputs: ['Y'] }],
       };
-    // Y[n,n] = A[p,n]^T . S[p,n] + C[n,n]: adds one panel of rows to the same products of a tall matrix.
-    case 'crossTall':
+    // Y[p,q] = A[p,n] B[q,n]^T
+    case 'timesTransposed':
       return {
         name,
-        inputs: [value('A', 'p', 'n'), value('S', 'p', 'n'), value('C', 'n', 'n')],
-        outputs: [value('Y', 'n', 'n')],
-        nodes: [{ op: 'Gemm', inputs: ['A', 'S', 'C'], outputs: ['Y'], ints: { transA: 1 } }],
+        inputs: [value('A', 'p', 'n'), value('B', 'q', 'n')],
+        outputs: [y],
+        nodes: [{ op: 'Gemm', inputs: ['A', 'B'], outputs: ['Y'], ints: { transB: 1 } }],
       };
-    // Y[p,k] = A[p,k] . X[k,k] . B[k,k]^T: into the eigenbasis (A = B = U^T) and out of it again (A = B = U).
-    case 'sandwich':
+    // Y[p,q] = C[p,q] + A[n,p]^T B[n,q]: adds one panel of rows of both operands.
+    case 'addTransposedTimes':
       return {
         name,
-        inputs: [value('A', 'p', 'k'), value('X', 'k', 'k'), value('B', 'k', 'k')],
-        outputs: [value('Y', 'p', 'k')],
-        nodes: [
-          { op: 'Gemm', inputs: ['A', 'X'], outputs: ['AX'] },
-          { op: 'Gemm', inputs: ['AX', 'B'], outputs: ['Y'], ints: { transB: 1 } },
-        ],
+        inputs: [value('A', 'n', 'p'), value('B', 'n', 'q'), value('C', 'p', 'q')],
+        outputs: [y],
+        nodes: [{ op: 'Gemm', inputs: ['A', 'B', 'C'], outputs: ['Y'], ints: { transA: 1 } }],
       };
-    // Y[p,n] = T[p,n] - K[p,m] . S[m,n]
-    case 'applyWide':
+    // Y[p,q] = C[p,q] - A[p,n] B[n,q]
+    case 'minusTimes':
       return {
         name,
-        inputs: [value('K', 'p', 'm'), value('S', 'm', 'n'), value('T', 'p', 'n')],
-        outputs: [value('Y', 'p', 'n')],
-        nodes: [{ op: 'Gemm', inputs: ['K', 'S', 'T'], outputs: ['Y'], floats: { alpha: -1 } }],
-      };
-    // Y[p,n] = T[p,n] - S[p,n] . K[n,n]^T
-    case 'applyTall':
-      return {
-        name,
-        inputs: [value('S', 'p', 'n'), value('K', 'n', 'n'), value('T', 'p', 'n')],
-        outputs: [value('Y', 'p', 'n')],
-        nodes: [{ op: 'Gemm', inputs: ['S', 'K', 'T'], outputs: ['Y'], floats: { alpha: -1 }, ints: { transB: 1 } }],
+        inputs: [value('A', 'p', 'n'), value('B', 'n', 'q'), value('C', 'p', 'q')],
+        outputs: [y],
+        nodes: [{ op: 'Gemm', inputs: ['A', 'B', 'C'], outputs: ['Y'], floats: { alpha: -1 } }],
       };
   }
 }
