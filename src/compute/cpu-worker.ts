@@ -2,14 +2,18 @@
 import { setImmediate } from 'node:timers/promises';
 import { parentPort } from 'node:worker_threads';
 import { KinmergeError } from '../errors.ts';
-import { createCpuKernels } from './kernels.ts';
+import { Buffers } from './buffers.ts';
+import { CpuDevice } from './cpu-device.ts';
+import { openEigensolver } from './eigen/index.ts';
 import { CONTROL, type FromWorker, type ToWorker } from './messages.ts';
-import { type Pace, project } from './projection.ts';
+import type { Pace } from './pace.ts';
+import { project } from './projection.ts';
 
 class Cancelled extends Error {}
 
 const port = parentPort!;
-const kernels = createCpuKernels();
+const buffers = new Buffers();
+const components = { buffers, device: new CpuDevice({}, { buffers }), eigensolver: openEigensolver() };
 
 port.on('message', async (message: ToWorker) => {
   if (message.kind === 'close') {
@@ -31,7 +35,7 @@ port.on('message', async (message: ToWorker) => {
   };
   try {
     await pace.pause();
-    const result = await project(job, kernels, pace);
+    const result = await project(job, { ...components, pace });
     reply({ kind: 'done', result }, [result.sum.buffer, result.update.buffer]);
   } catch (error) {
     if (error instanceof Cancelled) {

@@ -19,6 +19,8 @@ export interface MatrixDevice<Matrix extends DeviceMatrix = DeviceMatrix> {
   readonly resident: boolean;
   /** Multiply-adds that one `run` may take: about half a second of work, the wait after a cancellation. */
   readonly sliceProducts: number;
+  /** Entries that a panel of a large matrix should have at most: it bounds the working memory, or what fits a buffer. */
+  readonly panelElements: number;
   /**
    * Brings rows x columns entries, row-major, to the device. A device without memory of its own may keep `data` itself,
    * so it must not change until the matrix is released.

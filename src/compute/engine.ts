@@ -4,6 +4,7 @@ import type { OpcmRule } from '../merge/opcm.ts';
 import type { RunOptions } from '../run-options.ts';
 import { createCpuEngine } from './cpu-engine.ts';
 import { ComputeError } from './errors.ts';
+import type { Phase } from './meter.ts';
 
 export const DEVICES = ['auto', 'cpu', 'webgpu', 'cuda', 'coreml', 'dml'] as const;
 export type Device = (typeof DEVICES)[number];
@@ -35,6 +36,8 @@ export interface ProjectionResult {
   readonly rank: number;
   readonly nuclearNorm: number;
   readonly sigmaMax: number;
+  /** Where the time went. */
+  readonly phases: readonly Phase[];
 }
 
 /**

@@ -6,7 +6,8 @@
  * - `projection.ts`: one projection in slices; `kernels.ts`: runs graphs; `graphs.ts`, `onnx-model.ts`: build them
  * - `eigen.ts`: the symmetric eigenproblem; `sums.ts`: sums in a fixed order
  */
-export { eigenSymmetric, type SymmetricEigen } from './eigen.ts';
+export { SLICE_PRODUCTS } from './cpu-device.ts';
+export { openEigensolver, type SymmetricEigen } from './eigen/index.ts';
 export {
   createEngine,
   DEFAULT_WORKERS_MAX,
@@ -20,5 +21,6 @@ export {
 } from './engine.ts';
 export { ComputeError, type ComputeErrorCode } from './errors.ts';
 export { SHORT_SIDE_MAX } from './job.ts';
-export { INNER_PRODUCT_TOLERANCE, SLICE_PRODUCTS } from './projection.ts';
+export type { Phase } from './meter.ts';
+export { INNER_PRODUCT_TOLERANCE } from './projection.ts';
 export { sumSquares } from './sums.ts';

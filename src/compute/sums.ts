@@ -20,3 +20,15 @@ export function sumSquares(values: Float32Array): number {
   }
   return total;
 }
+
+/** <a, b> in float64, in flat order by blocks of SUM_BLOCK_ELEMENTS. */
+export function innerProduct(a: Float32Array, b: Float32Array): number {
+  let total = 0;
+  for (let start = 0; start < a.length; start += SUM_BLOCK_ELEMENTS) {
+    const end = Math.min(start + SUM_BLOCK_ELEMENTS, a.length);
+    let block = 0;
+    for (let i = start; i < end; i++) block += a[i]! * b[i]!;
+    total += block;
+  }
+  return total;
+}

@@ -22,7 +22,7 @@ export type { FoldedTensor } from './fold-tensor.ts';
 export { defaultLinear, EMBEDDING_NAME_PARTS, isLinearByDefault } from './linear.ts';
 export type { MergedDeltas } from './merged.ts';
 export type { MergeMethod, MergeOutcome, MergeTask } from './method.ts';
-export { OPCM_VARIANTS, type OpcmRule, type OpcmVariant, removalOf, type Spectrum, spectrumOf } from './opcm.ts';
+export { OPCM_VARIANTS, type OpcmRule, type OpcmVariant, type Spectrum, spectrumOf } from './opcm.ts';
 export { MERGE_METHODS } from './registry.ts';
 export { foldTensors, type MergeReport, type RunMergeOptions, runMerge } from './run.ts';
 export { openTaskVector, type TaskVectorSource } from './source.ts';

@@ -56,46 +56,41 @@ export function spectrumOf(values: Float64Array, longSide: number, alpha: number
   return { splitRank, rank, nuclearNorm, sigmaMax };
 }
 
-export interface Removal {
-  /** k x k, row-major: R, with C = T - (U R U^T) S. */
-  readonly coefficients: Float64Array;
-  /**
-   * What <S, C> comes to: 0 for a matrix of full numerical rank, and the sum over i >= rho of sigma_i * C_ii
-   * otherwise, because the rule leaves those entries alone.
-   */
-  readonly innerProduct: number;
+/** Leading directions of which the whole block is removed: with alpha just below 1 the split can lie beyond the rank. */
+export function headOf({ splitRank, rank }: Spectrum): number {
+  return Math.min(splitRank, rank);
+}
+
+/** Directions that the rule needs the vectors of: `ref` removes the tail's diagonal, `lite` one multiple of the tail. */
+export function directionsOf(spectrum: Spectrum, variant: OpcmVariant): number {
+  return variant === 'ref' ? spectrum.rank : headOf(spectrum);
 }
 
 /**
- * The coefficients that the rule removes from an update T.
+ * R on the head, where C = T - (U R U^T) S.
  *
- * The tail of `lite` runs to the numerical rank, as that of `ref` does: beyond it the directions are rounding noise,
- * and dividing by their norm would make the result depend on the machine.
- *
- * @param b - k x k, row-major: U^T (T S^T) U, so that u_i^T T v_j = b_ij / sigma_j
+ * @param block - head x head, row-major: u_i^T (T S^T) u_j
  * @param values - eigenvalues of S S^T, descending
  */
-export function removalOf(b: Float64Array, values: Float64Array, spectrum: Spectrum, variant: OpcmVariant): Removal {
-  const k = values.length;
-  const { splitRank, rank } = spectrum;
-  const coefficients = new Float64Array(k * k);
-  // With alpha just below 1 the split can lie beyond the numerical rank; nothing there is divided by.
-  const head = Math.min(splitRank, rank);
-  for (let i = 0; i < head; i++) {
-    for (let j = 0; j < head; j++) coefficients[i * k + j] = b[i * k + j]! / values[j]!;
-  }
-  if (variant === 'ref') {
-    for (let i = head; i < rank; i++) coefficients[i * k + i] = b[i * k + i]! / values[i]!;
-  } else {
-    let along = 0;
-    let squares = 0;
-    for (let i = head; i < rank; i++) {
-      along += b[i * k + i]!;
-      squares += values[i]!;
-    }
-    for (let i = head; i < rank; i++) coefficients[i * k + i] = along / squares;
-  }
-  let innerProduct = 0;
-  for (let i = rank; i < k; i++) innerProduct += b[i * k + i]!;
-  return { coefficients, innerProduct };
+export function headCoefficients(block: Float32Array | Float64Array, values: Float64Array, head: number): Float64Array {
+  return Float64Array.from(block, (b, at) => b / values[at % head]!);
+}
+
+/** R on the diagonal of the tail of `ref`: u_i^T (T S^T) u_i / sigma_i^2 for i from `head` on. */
+export function tailCoefficients(diagonal: Float64Array, values: Float64Array, head: number): Float64Array {
+  return diagonal.map((b, i) => b / values[head + i]!);
+}
+
+/**
+ * `lite`: the multiple of S_tail that is removed, <S_tail, T> / |S_tail|^2.
+ *
+ * @param along - <S_tail, T>
+ * @returns 0 where the head has all of the rank: what is left of S is rounding noise
+ */
+export function tailMultiple(along: number, values: Float64Array, spectrum: Spectrum): number {
+  const head = headOf(spectrum);
+  if (head >= spectrum.rank) return 0;
+  let squares = 0;
+  for (let i = head; i < values.length; i++) squares += values[i]!;
+  return along / squares;
 }

@@ -3,7 +3,10 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
+import { Buffers } from '../../../src/compute/buffers.ts';
+import { CpuDevice } from '../../../src/compute/cpu-device.ts';
 import { CRASHES_MAX, createCpuEngine } from '../../../src/compute/cpu-engine.ts';
+import { openEigensolver } from '../../../src/compute/eigen/index.ts';
 import {
   createEngine,
   type MatrixEngine,
@@ -11,8 +14,8 @@ import {
   SHORT_SIDE_MAX,
   WORKERS_MAX,
 } from '../../../src/compute/index.ts';
-import { createCpuKernels } from '../../../src/compute/kernels.ts';
-import { checkInnerProduct, type Pace, project } from '../../../src/compute/projection.ts';
+import type { Pace } from '../../../src/compute/pace.ts';
+import { checkInnerProduct, project } from '../../../src/compute/projection.ts';
 import type { OpcmRule } from '../../../src/merge/opcm.ts';
 import { gaussian32 } from './random.ts';
 
@@ -88,24 +91,32 @@ describe('a projection', () => {
     expect(Math.max(...back.map((x, i) => Math.abs(x - a.sum[i]!)))).toBeLessThan(1e-6);
   });
 
-  it('gives the same whatever the slices, up to rounding of the products', async () => {
-    const kernels = createCpuKernels();
-    const pauses = { whole: 0, sliced: 0 };
-    const pace = (which: keyof typeof pauses): Pace => ({
+  it.each(['ref', 'lite'] as const)('of %s is the same whatever the slices, up to rounding', async (variant) => {
+    const buffers = new Buffers();
+    const eigensolver = openEigensolver();
+    let pauses = 0;
+    const pace: Pace = {
       async pause() {
-        pauses[which]++;
+        pauses++;
       },
       interruptible: (work) => work(),
-    });
+    };
+    const run = async (rows: number, columns: number, sliceProducts?: number) => {
+      const device = new CpuDevice({ ...(sliceProducts && { sliceProducts }) }, { buffers });
+      pauses = 0;
+      const rule = { variant, alpha: 0.5 };
+      const { sum } = await project(job(rows, columns, 1, rule), { device, buffers, eigensolver, pace });
+      return { sum, pauses };
+    };
     for (const [rows, columns] of [
       [10, 33],
       [33, 10],
     ] as const) {
-      const whole = await project(job(rows, columns), kernels, pace('whole'));
-      const sliced = await project(job(rows, columns), kernels, pace('sliced'), 700);
+      const whole = await run(rows, columns);
+      const sliced = await run(rows, columns, 100);
       expect(Math.max(...sliced.sum.map((x, i) => Math.abs(x - whole.sum[i]!)))).toBeLessThan(1e-6);
+      expect(sliced.pauses).toBeGreaterThan(2 * whole.pauses);
     }
-    expect(pauses.sliced).toBeGreaterThan(2 * pauses.whole);
   });
 
   it('takes an empty sum and an empty update', async () => {
