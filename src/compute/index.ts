@@ -4,9 +4,22 @@
  * - `engine.ts`: the interface that every backend implements, and `createEngine`, which picks one
  * - `cpu-engine.ts`, `cpu-worker.ts`, `messages.ts`, `job.ts`: the CPU backend in worker threads
  * - `projection.ts`: one projection in slices; `kernels.ts`: runs graphs; `graphs.ts`, `onnx-model.ts`: build them
- * - `eigen.ts`: the symmetric eigenproblem; `sums.ts`: sums in a fixed order
+ * - `eigen/`: the symmetric eigenproblem; `sums.ts`: sums in a fixed order
  */
-export { eigenSymmetric, type SymmetricEigen } from './eigen.ts';
+export {
+  describeEigensolver,
+  EIGENSOLVERS,
+  type EigenRequest,
+  type Eigensolver,
+  type EigensolverName,
+  type EigensolverStatus,
+  eigensolverHint,
+  LAPACK_ORDER_MAX,
+  lapackCandidates,
+  openEigensolver,
+  PORTABLE_ORDER_MAX,
+  type SymmetricEigen,
+} from './eigen/index.ts';
 export {
   createEngine,
   DEFAULT_WORKERS_MAX,

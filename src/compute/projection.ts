@@ -9,7 +9,7 @@
  * of the new sum.
  */
 import { removalOf, spectrumOf } from '../merge/opcm.ts';
-import { eigenSymmetric } from './eigen.ts';
+import { openEigensolver } from './eigen/index.ts';
 import type { ProjectionJob, ProjectionResult } from './engine.ts';
 import { ComputeError } from './errors.ts';
 import type { Kernels, Operand } from './kernels.ts';
@@ -79,7 +79,7 @@ export async function project(
   };
 
   const gram = await cross(wholeSum.data);
-  const { values, vectors } = pace.interruptible(() => eigenSymmetric(gram, k));
+  const { values, vectors } = pace.interruptible(() => openEigensolver('portable').solve(gram, k));
   await pace.pause();
   const spectrum = spectrumOf(values, Math.max(rows, columns), rule.alpha);
   // A tall S is projected as its transpose: M = T^T S and C^T = T^T - K S^T.
