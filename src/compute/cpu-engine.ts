@@ -245,6 +245,7 @@ function gaveUp(): ComputeError {
 
 const CODES: ReadonlySet<string> = new Set<ComputeErrorCode>([
   'BAD_JOB',
+  'EIGENSOLVER_UNAVAILABLE',
   'NON_FINITE',
   'INVARIANT_BROKEN',
   'RUNTIME_FAILED',

@@ -56,7 +56,7 @@ export async function decompose(
   return { spectrum: spectrum!, ...found };
 }
 
-/** S S^T, both triangles. */
+/** S S^T: the diagonal and what lies above it. */
 async function gramOf(
   sum: Float64Array,
   k: number,
@@ -76,7 +76,6 @@ async function gramOf(
     for (let i = 0; i < rows; i++) {
       const from = i * columns;
       gram.set(data.subarray(from + i, from + columns), (start + i) * k + start + i);
-      for (let j = i + 1; j < columns; j++) gram[(start + j) * k + start + i] = data[from + j]!;
     }
     device.release(product);
     await pace.pause();

@@ -4,6 +4,7 @@ import { KinmergeError } from '../errors.ts';
  * Why matrix work could not be done.
  *
  * - `DEVICE_UNAVAILABLE`: the asked-for device is not offered by this version, or its name is unknown.
+ * - `EIGENSOLVER_UNAVAILABLE`: the asked-for eigensolver needs a LAPACK library that is not here, or has no such name.
  * - `BAD_JOB`: the job's shapes, lengths or rule do not fit together (a mistake of the caller).
  * - `NON_FINITE`: an operand or the result holds NaN or an infinity.
  * - `INVARIANT_BROKEN`: the projected update is not orthogonal to the sum it was projected against.
@@ -14,6 +15,7 @@ import { KinmergeError } from '../errors.ts';
  */
 export type ComputeErrorCode =
   | 'DEVICE_UNAVAILABLE'
+  | 'EIGENSOLVER_UNAVAILABLE'
   | 'BAD_JOB'
   | 'NON_FINITE'
   | 'INVARIANT_BROKEN'

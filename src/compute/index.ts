@@ -3,11 +3,28 @@
  *
  * - `engine.ts`: the interface that every backend implements, and `createEngine`, which picks one
  * - `cpu-engine.ts`, `cpu-worker.ts`, `messages.ts`, `job.ts`: the CPU backend in worker threads
- * - `projection.ts`: one projection in slices; `kernels.ts`: runs graphs; `graphs.ts`, `onnx-model.ts`: build them
- * - `eigen.ts`: the symmetric eigenproblem; `sums.ts`: sums in a fixed order
+ * - `projection.ts`: one projection; `decompose.ts`: its Gram matrix and eigenproblem, on the CPU; `products.ts`,
+ *   `workbench.ts`: its large products, on any device
+ * - `device.ts`: what a device offers; `cpu-device.ts`: the CPU as one; `graphs.ts`, `onnx-model.ts`: what runs on them
+ * - `eigen/`: the symmetric eigenproblem
+ * - `wide.ts`: matrices with the shorter side first; `buffers.ts`: working memory; `sums.ts`: sums in a fixed order;
+ *   `meter.ts`: where the time went; `pace.ts`: how work is stopped
  */
 export { SLICE_PRODUCTS } from './cpu-device.ts';
-export { openEigensolver, type SymmetricEigen } from './eigen/index.ts';
+export {
+  describeEigensolver,
+  EIGENSOLVERS,
+  type EigenRequest,
+  type Eigensolver,
+  type EigensolverName,
+  type EigensolverStatus,
+  eigensolverHint,
+  LAPACK_ORDER_MAX,
+  lapackCandidates,
+  openEigensolver,
+  PORTABLE_ORDER_MAX,
+  type SymmetricEigen,
+} from './eigen/index.ts';
 export {
   createEngine,
   DEFAULT_WORKERS_MAX,

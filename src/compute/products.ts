@@ -7,8 +7,8 @@
 import { headCoefficients, headOf, type OpcmRule, tailCoefficients, tailMultiple } from '../merge/opcm.ts';
 import type { Decomposition } from './decompose.ts';
 import type { DeviceMatrix } from './device.ts';
-import { type Scales, scalesFor, Workbench, type WorkbenchComponents } from './workbench.ts';
 import type { WideMatrix } from './wide.ts';
+import { type Scales, scalesFor, Workbench, type WorkbenchComponents } from './workbench.ts';
 
 export interface ProductsInput {
   /** S; C is added to it. */
