@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads';
 import type { RunOptions } from '../run-options.ts';
 import { disableTelemetry } from '../telemetry.ts';
 import { siblingModule } from '../worker-url.ts';
+import type { EigensolverStatus } from './eigen/index.ts';
 import type { MatrixEngine, ProjectionJob, ProjectionResult } from './engine.ts';
 import { ComputeError, type ComputeErrorCode } from './errors.ts';
 import { checkJob } from './job.ts';
@@ -35,6 +36,8 @@ interface Slot {
 
 export interface CpuEngineOptions {
   readonly workers: number;
+  /** The one that the threads use. */
+  readonly eigensolver: EigensolverStatus;
   /** How the backend was chosen, for the description. */
   readonly chosen: string;
   /** The worker's module; another one only in tests of crashes. */
@@ -59,6 +62,7 @@ class CpuEngine implements MatrixEngine {
   readonly device = 'cpu';
   readonly description: string;
   readonly workers: number;
+  readonly eigensolver: EigensolverStatus;
   readonly #slots: Slot[];
   readonly #waiting: Task[] = [];
   readonly #workerUrl: URL;
@@ -68,6 +72,7 @@ class CpuEngine implements MatrixEngine {
 
   constructor(options: CpuEngineOptions) {
     this.workers = options.workers;
+    this.eigensolver = options.eigensolver;
     this.description = `cpu: onnxruntime in ${options.workers} worker thread(s), float64 products (${options.chosen})`;
     this.#workerUrl = options.workerUrl ?? siblingModule(import.meta.url, './cpu-worker');
     this.#stopGraceMs = options.stopGraceMs ?? STOP_GRACE_MS;
@@ -140,7 +145,7 @@ class CpuEngine implements MatrixEngine {
 
   #start(slot: Slot): Worker {
     disableTelemetry();
-    const worker = new Worker(this.#workerUrl, { name: 'kinmerge-compute' });
+    const worker = new Worker(this.#workerUrl, { name: 'kinmerge-compute', workerData: this.eigensolver.name });
     let cause: unknown;
     worker.on('message', (message: FromWorker) => this.#onMessage(slot, worker, message));
     worker.on('error', (error) => {

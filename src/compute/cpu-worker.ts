@@ -1,10 +1,10 @@
 /** The worker thread of the CPU engine: one job at a time, told apart from the next by the engine. */
 import { setImmediate } from 'node:timers/promises';
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { KinmergeError } from '../errors.ts';
 import { Buffers } from './buffers.ts';
 import { CpuDevice } from './cpu-device.ts';
-import { openEigensolver } from './eigen/index.ts';
+import { type EigensolverName, openEigensolver } from './eigen/index.ts';
 import { CONTROL, type FromWorker, type ToWorker } from './messages.ts';
 import type { Pace } from './pace.ts';
 import { project } from './projection.ts';
@@ -13,7 +13,8 @@ class Cancelled extends Error {}
 
 const port = parentPort!;
 const buffers = new Buffers();
-const components = { buffers, device: new CpuDevice({}, { buffers }), eigensolver: openEigensolver() };
+const device = new CpuDevice({}, { buffers });
+const components = { buffers, device, eigensolver: openEigensolver(workerData as EigensolverName) };
 
 port.on('message', async (message: ToWorker) => {
   if (message.kind === 'close') {

@@ -1,5 +1,6 @@
 /** The first part of a projection: the Gram matrix and its eigenproblem, float64 on the CPU on every backend. */
 import { directionsOf, type OpcmRule, type Spectrum, spectrumOf } from '../merge/opcm.ts';
+import type { Buffers } from './buffers.ts';
 import type { CpuDevice } from './cpu-device.ts';
 import type { Eigensolver } from './eigen/index.ts';
 import type { Meter } from './meter.ts';
@@ -17,6 +18,7 @@ export interface Decomposition {
 
 export interface DecomposeComponents {
   readonly device: CpuDevice;
+  readonly buffers: Buffers;
   readonly eigensolver: Eigensolver;
   readonly pace: Pace;
   readonly meter: Meter;
@@ -52,6 +54,7 @@ export async function decompose(
       }),
     ),
   );
+  components.buffers.give(gram);
   await pace.pause();
   return { spectrum: spectrum!, ...found };
 }
@@ -60,10 +63,10 @@ export async function decompose(
 async function gramOf(
   sum: Float64Array,
   k: number,
-  { device, pace, meter }: DecomposeComponents,
-): Promise<Float64Array> {
+  { device, buffers, pace, meter }: DecomposeComponents,
+): Promise<Float64Array<ArrayBuffer>> {
   const long = sum.length / k;
-  const gram = new Float64Array(k * k);
+  const gram = buffers.float64(k * k);
   const size = Math.max(1, Math.min(GRAM_PANEL, Math.floor(device.sliceProducts / (k * long))));
   for (const [start, end] of panels(k, size)) {
     const rows = end - start;

@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import type { OpcmRule } from '../merge/opcm.ts';
 import type { RunOptions } from '../run-options.ts';
 import { createCpuEngine } from './cpu-engine.ts';
+import { describeEigensolver, type EigensolverName, type EigensolverStatus } from './eigen/index.ts';
 import { ComputeError } from './errors.ts';
 import type { Phase } from './meter.ts';
 
@@ -53,6 +54,8 @@ export interface MatrixEngine {
   readonly description: string;
   /** Jobs that make progress at the same time; more are queued. */
   readonly workers: number;
+  /** What solves the eigenproblems. */
+  readonly eigensolver: EigensolverStatus;
   /**
    * @throws ComputeError `BAD_JOB`, `NON_FINITE`, `INVARIANT_BROKEN`, `WORKER_CRASHED`, `ENGINE_FAILED`,
    *   `ENGINE_CLOSED`, `RUNTIME_FAILED`; the signal's reason when aborted (at once; the thread itself stops at its next
@@ -67,6 +70,8 @@ export interface EngineOptions {
   readonly device?: Device;
   /** Jobs at a time; each holds one matrix with its working copies in memory. Default: the machine's cores, at most 8. */
   readonly workers?: number;
+  /** Default: `auto`. */
+  readonly eigensolver?: 'auto' | EigensolverName;
 }
 
 /** Each worker holds a matrix and its float64 copies: memory, not speed, says not to take every core of a large machine. */
@@ -77,7 +82,8 @@ export const WORKERS_MAX = 256;
 /**
  * Opens a backend. `auto` takes the best one that this version has and says so in `description`: the CPU.
  *
- * @throws ComputeError `DEVICE_UNAVAILABLE` for any other device, `BAD_JOB` for an unusable number of workers
+ * @throws ComputeError `DEVICE_UNAVAILABLE` for any other device, `EIGENSOLVER_UNAVAILABLE`, `BAD_JOB` for an unusable
+ *   number of workers
  */
 export async function createEngine(options: EngineOptions = {}): Promise<MatrixEngine> {
   const device = options.device ?? 'auto';
@@ -87,9 +93,10 @@ export async function createEngine(options: EngineOptions = {}): Promise<MatrixE
       workers,
     });
   }
-  if (device === 'cpu') return createCpuEngine({ workers, chosen: 'as asked' });
+  const eigensolver = describeEigensolver(options.eigensolver);
+  if (device === 'cpu') return createCpuEngine({ workers, eigensolver, chosen: 'as asked' });
   if (device === 'auto')
-    return createCpuEngine({ workers, chosen: 'by auto: this version ships the cpu backend only' });
+    return createCpuEngine({ workers, eigensolver, chosen: 'by auto: this version ships the cpu backend only' });
   throw new ComputeError(
     'DEVICE_UNAVAILABLE',
     DEVICES.includes(device)

@@ -38,6 +38,6 @@ export {
 } from './engine.ts';
 export { ComputeError, type ComputeErrorCode } from './errors.ts';
 export { SHORT_SIDE_MAX } from './job.ts';
-export type { Phase } from './meter.ts';
-export { INNER_PRODUCT_TOLERANCE } from './projection.ts';
+export { Meter, type Phase } from './meter.ts';
+export { INNER_PRODUCT_TOLERANCE, projectionBytes } from './projection.ts';
 export { sumSquares } from './sums.ts';

@@ -5,7 +5,7 @@
  * the new sum stay.
  */
 import type { Buffers } from './buffers.ts';
-import type { CpuDevice } from './cpu-device.ts';
+import { CPU_PANEL_ELEMENTS, type CpuDevice } from './cpu-device.ts';
 import { type Decomposition, decompose } from './decompose.ts';
 import type { Eigensolver } from './eigen/index.ts';
 import type { ProjectionJob, ProjectionResult } from './engine.ts';
@@ -24,6 +24,20 @@ export interface CpuComponents {
   readonly buffers: Buffers;
   readonly eigensolver: Eigensolver;
   readonly pace: Pace;
+}
+
+/** Square float64 matrices of the short side that a projection has at once at its peak, with an eigensolver's work areas. */
+const SQUARES = 6;
+
+/** Panels that it has at once. */
+const PANELS = 4;
+
+/** Bytes, about, that a projection works with on the CPU, beside the sum and the update themselves. */
+export function projectionBytes(rows: number, columns: number): number {
+  const short = Math.min(rows, columns);
+  const elements = rows * columns;
+  const panels = PANELS * Math.min(elements, CPU_PANEL_ELEMENTS);
+  return Float64Array.BYTES_PER_ELEMENT * (elements + SQUARES * short * short + panels);
 }
 
 /** Sums of squares of S and T as given. */

@@ -22,7 +22,7 @@ export const average: MergeMethod<typeof parameters, typeof modelParameters> = {
   async merge(task, { scale }, models, options) {
     const weights = models.map(({ weight }) => weight);
     const written = await writeMerged({ ...task, deltas: meanOf(task, weights, scale) }, options);
-    return { lambda: null, norms: null, ...written };
+    return { lambda: null, norms: null, phases: [], ...written };
   },
 };
 

@@ -1,5 +1,5 @@
 /** One tensor's part of a fold step. */
-import { ComputeError, type MatrixEngine, sumSquares } from '../compute/index.ts';
+import { ComputeError, type MatrixEngine, type Phase, sumSquares } from '../compute/index.ts';
 import { MergeError } from './errors.ts';
 import type { OpcmRule } from './opcm.ts';
 import type { FoldTensor } from './task-vector.ts';
@@ -41,6 +41,7 @@ export interface Folded {
   readonly update: Float32Array<ArrayBuffer>;
   /** Sum of squares of the update as it came. */
   readonly updateSquares: number;
+  readonly phases: readonly Phase[];
 }
 
 /** @throws MergeError `NON_FINITE`; ComputeError with the tensor's name among its fields */
@@ -66,6 +67,7 @@ export async function foldTensor(step: TensorStep): Promise<Folded> {
       sum: result.sum,
       update: result.update,
       updateSquares: squares.update,
+      phases: result.phases,
     };
   } catch (error) {
     if (!(error instanceof ComputeError)) throw error;
@@ -80,7 +82,8 @@ function addTensor({ tensor, sum, update }: TensorStep): Folded {
   if (updateSquares !== 0) for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + update[i]!;
   const squares = sumSquares(sum);
   if (!Number.isFinite(updateSquares + squares)) throw nonFinite(tensor.name);
-  return { report: { name: tensor.name, projected: false, sumSquares: squares }, sum, update, updateSquares };
+  const report = { name: tensor.name, projected: false, sumSquares: squares };
+  return { report, sum, update, updateSquares, phases: [] };
 }
 
 function nonFinite(tensor: string, fields: Record<string, unknown> = { tensor }): MergeError {

@@ -5,13 +5,14 @@
 import { createHash } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { MatrixEngine } from '../compute/index.ts';
+import { type MatrixEngine, Meter, type Phase } from '../compute/index.ts';
 import { renameDurably, tempSibling, writeFileDurably } from '../durable.ts';
 import type { RunOptions } from '../run-options.ts';
 import { type CheckpointWriter, createSafetensors } from '../tensors/index.ts';
 import { BufferPool } from './buffers.ts';
 import { checkAbsent, checkContinues, checkRule, checkTensors, checkUpdate } from './check.ts';
 import { type Folded, type FoldedTensor, foldTensor } from './fold-tensor.ts';
+import { defaultMemory, foldBytes } from './memory.ts';
 import type { OpcmRule } from './opcm.ts';
 import { encodeState, type MergeState, openState, STATE_FILE, type StateTensor, SUM_FILE, totalsOf } from './state.ts';
 import { elementsOf, type FoldTensor, type TaskVector } from './task-vector.ts';
@@ -25,6 +26,8 @@ export interface FoldInput {
   readonly update: TaskVector;
   readonly rule: OpcmRule;
   readonly engine: MatrixEngine;
+  /** Bytes that the matrices in work may take together (`foldBytes`). Default: `defaultMemory()`. */
+  readonly memory?: number;
 }
 
 export interface FoldSummary {
@@ -39,13 +42,16 @@ export interface FoldSummary {
   /** The merged task vector is S / lambda. */
   readonly lambda: number;
   readonly tensors: readonly FoldedTensor[];
+  /** Where the time went, summed over threads; `read` and `write` are of the state's and the update's files. */
+  readonly phases: readonly Phase[];
 }
 
 /**
  * Folds one update into a state.
  *
- * Tensors are read one after another, and up to `engine.workers` of them are in memory at a time. The new directory
- * appears whole under its name, flushed, or not at all; its bytes do not depend on the number of workers.
+ * Tensors are read one after another. Up to `engine.workers` of them are in memory at a time, and no more than fit into
+ * `memory`, but always one. The new directory appears whole under its name, flushed, or not at all; its bytes depend
+ * neither on the number of workers nor on the memory.
  *
  * @throws MergeError `BAD_INPUT`, `TARGET_EXISTS`, `STATE_*`, `NON_FINITE`; ComputeError from the engine; whatever
  *   `update.read` throws; the signal's reason when aborted. Nothing is left behind then.
@@ -93,7 +99,8 @@ async function foldTensors(
   writer: CheckpointWriter,
   options: RunOptions,
 ): Promise<{ summary: FoldSummary; state: Uint8Array }> {
-  const { tensors, update, rule, engine } = input;
+  const { tensors, update, rule, engine, memory = defaultMemory() } = input;
+  const meter = new Meter();
   const pool = new BufferPool();
   const reports: FoldedTensor[] = [];
   const stateTensors: StateTensor[] = [];
@@ -103,11 +110,14 @@ async function foldTensors(
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
 
   const finish = async (pending: Promise<Folded>): Promise<void> => {
-    const { report, sum, update, updateSquares: squares } = await pending;
+    const { report, sum, update, updateSquares: squares, phases } = await pending;
     const bytes = new Uint8Array(sum.buffer, sum.byteOffset, sum.byteLength);
-    await writer.write(report.name, bytes);
     const { name, shape, linear } = tensors[reports.length]!;
-    const sha256 = createHash('sha256').update(bytes).digest('hex');
+    const sha256 = await meter.time('write', 'cpu', async () => {
+      await writer.write(report.name, bytes);
+      return createHash('sha256').update(bytes).digest('hex');
+    });
+    meter.add(phases);
     stateTensors.push({ name, shape, linear, sumSquares: report.sumSquares, sha256 });
     reports.push(report);
     updateSquares += squares;
@@ -115,26 +125,36 @@ async function foldTensors(
     options.onProgress?.({ phase: 'folding', done: reports.length, total: tensors.length, unit: 'tensors' });
   };
 
-  const inFlight: Promise<Folded>[] = [];
+  const inFlight: { readonly bytes: number; readonly job: Promise<Folded> }[] = [];
+  let used = 0;
+  const finishOldest = async (): Promise<void> => {
+    const { bytes, job } = inFlight.shift()!;
+    await finish(job);
+    used -= bytes;
+  };
   try {
     for (const [index, tensor] of tensors.entries()) {
+      const bytes = foldBytes(tensor);
       // Results are taken in the order of the tensors, so sums and files do not depend on which job ends first.
-      if (inFlight.length >= engine.workers) await finish(inFlight.shift()!);
+      while (inFlight.length > 0 && (inFlight.length >= engine.workers || used + bytes > memory)) await finishOldest();
       signal.throwIfAborted();
       const buffers = pool.take(elementsOf(tensor.shape));
-      const given = await update.read(index, buffers.update);
-      if (!given) buffers.update.fill(0);
       const summed = before !== null && before.tensors[index]!.sumSquares > 0;
-      if (summed) await before.read(index, buffers.sum, { signal });
-      else buffers.sum.fill(0);
+      const given = await meter.time('read', 'cpu', async () => {
+        if (summed) await before.read(index, buffers.sum, { signal });
+        else buffers.sum.fill(0);
+        return update.read(index, buffers.update);
+      });
+      if (!given) buffers.update.fill(0);
       const job = foldTensor({ tensor, ...buffers, filled: given && summed, rule, engine, signal });
       job.catch(() => undefined);
-      inFlight.push(job);
+      inFlight.push({ bytes, job });
+      used += bytes;
     }
-    while (inFlight.length > 0) await finish(inFlight.shift()!);
+    while (inFlight.length > 0) await finishOldest();
   } catch (error) {
     stop.abort(error);
-    await Promise.allSettled(inFlight);
+    await Promise.allSettled(inFlight.map(({ job }) => job));
     throw error;
   }
 
@@ -144,7 +164,7 @@ async function foldTensors(
   const state = { steps, sumNorms, rule: { variant: rule.variant, alpha: rule.alpha }, tensors: stateTensors };
   const { norm, meanNorm, lambda } = totalsOf(state);
   return {
-    summary: { steps, updateNorm, meanNorm, norm, lambda, tensors: reports },
+    summary: { steps, updateNorm, meanNorm, norm, lambda, tensors: reports, phases: meter.phases },
     state: encodeState(state),
   };
 }

@@ -1,6 +1,6 @@
 /** What every merge method offers to an offline merge. */
 import type * as z from 'zod';
-import type { MatrixEngine } from '../compute/index.ts';
+import type { MatrixEngine, Phase } from '../compute/index.ts';
 import type { RunOptions } from '../run-options.ts';
 import type { Checkpoint, FloatDtype } from '../tensors/index.ts';
 import type { TaskVectorSource } from './source.ts';
@@ -19,6 +19,8 @@ export interface MergeTask {
   readonly metadata: Readonly<Record<string, string>>;
   /** An existing directory for intermediate state, beside `out`. */
   readonly workDirectory: string;
+  /** Bytes for the matrices in work; see `foldStep`. */
+  readonly memory?: number;
   /** The matrix engine; started when first asked for. */
   engine(): Promise<MatrixEngine>;
 }
@@ -28,6 +30,8 @@ export interface MergeOutcome {
   readonly lambda: number | null;
   /** Norm of each model's task vector; null for methods that do not take it. */
   readonly norms: readonly number[] | null;
+  /** Where the time of the matrix work went, over all steps; empty for methods without any. */
+  readonly phases: readonly Phase[];
   readonly tensors: number;
   readonly bytes: number;
 }

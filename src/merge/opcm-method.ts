@@ -2,6 +2,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';
+import { Meter } from '../compute/index.ts';
 import { exportMerged } from './export.ts';
 import { foldStep } from './fold.ts';
 import type { MergeMethod } from './method.ts';
@@ -21,24 +22,27 @@ export const opcm: MergeMethod<typeof parameters, typeof modelParameters> = {
   parameters,
   modelParameters,
   async merge(task, { variant, alpha, scale }, _models, options) {
-    const { base, tensors, sources, out, overwrite, dtype, metadata } = task;
+    const { base, tensors, sources, out, overwrite, dtype, metadata, memory } = task;
     const engine = await task.engine();
     const norms: number[] = [];
+    const meter = new Meter();
     let state: string | null = null;
     for (const [i, update] of sources.entries()) {
       const to: string = join(task.workDirectory, `step-${i + 1}`);
       const rule = { variant, alpha };
       const summary = await foldStep(
-        { from: state, to, tensors, update, rule, engine },
+        { from: state, to, tensors, update, rule, engine, ...(memory && { memory }) },
         { ...options, onProgress: undefined },
       );
       norms.push(summary.updateNorm);
+      meter.add(summary.phases);
       // Two states at most are on disk, however many models there are.
       if (state !== null) await rm(state, { recursive: true });
       state = to;
       options.onProgress?.({ phase: 'folding', done: i + 1, total: sources.length, unit: 'updates' });
     }
     const report = await exportMerged({ state, base, scale, out, overwrite, dtype, metadata }, options);
-    return { lambda: report.lambda, norms, tensors: report.tensors, bytes: report.bytes };
+    const { lambda, bytes } = report;
+    return { lambda, norms, phases: meter.phases, tensors: report.tensors, bytes };
   },
 };

@@ -1,6 +1,12 @@
 /** Offline merges: a configuration in, a checkpoint directory out. */
 import { mkdir, readdir, rm } from 'node:fs/promises';
-import { createEngine, type Device, type MatrixEngine } from '../compute/index.ts';
+import {
+  createEngine,
+  type Device,
+  type EigensolverName,
+  type EigensolverStatus,
+  type MatrixEngine,
+} from '../compute/index.ts';
 import { tempSibling } from '../durable.ts';
 import type { RunOptions } from '../run-options.ts';
 import { type Checkpoint, CheckpointError, isFloat, openCheckpoint } from '../tensors/index.ts';
@@ -15,6 +21,9 @@ import type { FoldTensor } from './task-vector.ts';
 export interface RunMergeOptions extends RunOptions {
   readonly device?: Device;
   readonly workers?: number;
+  readonly eigensolver?: 'auto' | EigensolverName;
+  /** Bytes for the matrices in work; see `foldStep`. */
+  readonly memory?: number;
   /** Replaces an existing checkpoint directory. */
   readonly overwrite?: boolean;
 }
@@ -24,8 +33,10 @@ export interface MergeReport extends MergeOutcome {
   readonly models: readonly { readonly path: string; readonly kind: TaskVectorSource['kind'] }[];
   /** Tensors that were projected, by the list or by the default rule. */
   readonly linear: readonly string[];
-  /** What did the matrix work; null when there was none. */
+  /** What did the matrix work, and what the eigenproblems; null when there was none. */
   readonly device: string | null;
+  readonly description: string | null;
+  readonly eigensolver: EigensolverStatus | null;
 }
 
 /**
@@ -65,10 +76,12 @@ export async function runMerge(config: MergeConfig, out: string, options: RunMer
           'kinmerge.models': String(config.models.length),
         },
         workDirectory,
+        ...(options.memory && { memory: options.memory }),
         async engine() {
           engine ??= await createEngine({
             ...(options.device && { device: options.device }),
             ...(options.workers && { workers: options.workers }),
+            ...(options.eigensolver && { eigensolver: options.eigensolver }),
           });
           return engine;
         },
@@ -82,7 +95,9 @@ export async function runMerge(config: MergeConfig, out: string, options: RunMer
       method: method.name,
       models: sources.map(({ path, kind }) => ({ path, kind })),
       linear: tensors.flatMap(({ name, linear }) => (linear ? [name] : [])),
-      device: (engine as MatrixEngine | null)?.description ?? null,
+      device: (engine as MatrixEngine | null)?.device ?? null,
+      description: (engine as MatrixEngine | null)?.description ?? null,
+      eigensolver: (engine as MatrixEngine | null)?.eigensolver ?? null,
     };
   } finally {
     await rm(workDirectory, { recursive: true, force: true });

@@ -6,7 +6,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { Buffers } from '../../../src/compute/buffers.ts';
 import { CpuDevice } from '../../../src/compute/cpu-device.ts';
 import { CRASHES_MAX, createCpuEngine } from '../../../src/compute/cpu-engine.ts';
-import { openEigensolver } from '../../../src/compute/eigen/index.ts';
+import { describeEigensolver, openEigensolver } from '../../../src/compute/eigen/index.ts';
 import {
   createEngine,
   type MatrixEngine,
@@ -223,7 +223,12 @@ describe('the cpu engine', () => {
   });
 
   it('takes the thread away from a cancelled job that stays in its eigenproblem, which is no crash', async () => {
-    const opened = createCpuEngine({ workers: 1, chosen: 'for a test', stopGraceMs: 50 });
+    const opened = createCpuEngine({
+      workers: 1,
+      eigensolver: describeEigensolver(),
+      chosen: 'for a test',
+      stopGraceMs: 50,
+    });
     engines.push(opened);
     await opened.project(job(4, 4));
     for (let i = 0; i < CRASHES_MAX + 1; i++) {
@@ -252,7 +257,7 @@ describe('the cpu engine', () => {
 
   it('starts a fresh thread after one died, and gives up when threads die in a row', async () => {
     const workerUrl = new URL('./crashing-worker.ts', import.meta.url);
-    const opened = createCpuEngine({ workers: 1, chosen: 'for a test', workerUrl });
+    const opened = createCpuEngine({ workers: 1, eigensolver: describeEigensolver(), chosen: 'for a test', workerUrl });
     engines.push(opened);
     await expect(opened.project(job(1, 4))).rejects.toMatchObject({ code: 'WORKER_CRASHED' });
     expect((await opened.project(job(4, 4))).rank).toBe(4);
