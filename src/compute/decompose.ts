@@ -1,8 +1,10 @@
 /** The first part of a projection: the Gram matrix and its eigenproblem, float64 on the CPU on every backend. */
-import { directionsOf, type OpcmRule, type Spectrum, spectrumOf } from '../merge/opcm.ts';
+import { directionsOf, type Spectrum, spectrumOf } from '../merge/opcm.ts';
 import type { Buffers } from './buffers.ts';
 import type { CpuDevice } from './cpu-device.ts';
 import type { Eigensolver } from './eigen/index.ts';
+import type { ProjectionJob } from './engine.ts';
+import { ComputeError } from './errors.ts';
 import type { Meter } from './meter.ts';
 import type { Pace } from './pace.ts';
 import { panels } from './wide.ts';
@@ -32,12 +34,12 @@ const GRAM_PANEL = 256;
 
 /**
  * @param sum - k x long, row-major, k <= long: S with its shorter side first
- * @throws ComputeError `NON_FINITE`, `RUNTIME_FAILED`
+ * @throws ComputeError `NON_FINITE`, `BAD_JOB`, `RUNTIME_FAILED`
  */
 export async function decompose(
   sum: Float64Array,
   k: number,
-  rule: OpcmRule,
+  { rule, splitRank }: Pick<ProjectionJob, 'rule' | 'splitRank'>,
   components: DecomposeComponents,
 ): Promise<Decomposition> {
   const { eigensolver, pace, meter } = components;
@@ -48,7 +50,7 @@ export async function decompose(
     pace.interruptible(() =>
       eigensolver.solve(gram, k, {
         vectors: (values) => {
-          spectrum = spectrumOf(values, long, rule.alpha);
+          spectrum = withSplit(spectrumOf(values, long, rule.alpha), splitRank);
           return directionsOf(spectrum, rule.variant);
         },
       }),
@@ -57,6 +59,15 @@ export async function decompose(
   components.buffers.give(gram);
   await pace.pause();
   return { spectrum: spectrum!, ...found };
+}
+
+/** The spectrum with a split rank that was asked for. @throws ComputeError `BAD_JOB` */
+function withSplit(spectrum: Spectrum, asked: number | undefined): Spectrum {
+  const { splitRank, splitNeighbour } = spectrum;
+  if (asked === undefined || asked === splitRank) return spectrum;
+  if (asked === splitNeighbour) return { ...spectrum, splitRank: asked, splitNeighbour: splitRank };
+  const message = `The split rank is ${splitRank}, and ${asked} is none that rounding could give.`;
+  throw new ComputeError('BAD_JOB', message, { asked, splitRank, splitNeighbour });
 }
 
 /** S S^T: the diagonal and what lies above it. */

@@ -19,6 +19,8 @@ export interface ProjectionJob {
   readonly rows: number;
   readonly columns: number;
   readonly rule: OpcmRule;
+  /** Takes this split rank instead of the one that the spectrum gives; it must be that one's neighbour. */
+  readonly splitRank?: number;
 }
 
 export interface ProjectionResult {
@@ -33,6 +35,8 @@ export interface ProjectionResult {
   /** <S, C> as measured; 0 up to rounding for a matrix of full numerical rank. */
   readonly innerProduct: number;
   readonly splitRank: number;
+  /** See `Spectrum`. */
+  readonly splitNeighbour: number | null;
   /** The numerical rank of S. */
   readonly rank: number;
   readonly nuclearNorm: number;

@@ -58,7 +58,7 @@ export async function project(job: ProjectionJob, components: CpuComponents): Pr
   const sum = new WideMatrix(job.sum, job.rows, job.columns);
   const whole = buffers.float64(job.sum.length);
   sum.copyPanel(0, sum.short, whole);
-  const decomposition = await decompose(whole, sum.short, job.rule, { ...components, meter });
+  const decomposition = await decompose(whole, sum.short, job, { ...components, meter });
   const input = { ...(await productsInput(job, squares, decomposition, meter)), whole };
   const added = await addProjected(input, { ...components, name: 'cpu', meter });
   buffers.give(whole);
@@ -119,6 +119,7 @@ export function unprojected({ sum, update }: ProjectionJob, squares: Squares, me
     squares: { ...squares, projected: squares.update },
     innerProduct: 0,
     splitRank: 0,
+    splitNeighbour: null,
     rank: 0,
     nuclearNorm: 0,
     sigmaMax: 0,

@@ -12,6 +12,8 @@ export interface FoldedTensor {
   /** Of the new sum, float64. */
   readonly sumSquares: number;
   readonly splitRank?: number;
+  /** The split rank that another machine's rounding may give, where alpha is that near; else null. */
+  readonly splitNeighbour?: number | null;
   readonly rank?: number;
   readonly nuclearNorm?: number;
   readonly sigmaMax?: number;
@@ -29,6 +31,8 @@ export interface TensorStep {
   /** Whether the sum and the update have entries that are not zero. */
   readonly filled: boolean;
   readonly rule: OpcmRule;
+  /** Instead of what the spectrum gives. */
+  readonly splitRank?: number | undefined;
   readonly engine: MatrixEngine;
   readonly signal: AbortSignal;
 }
@@ -49,13 +53,14 @@ export async function foldTensor(step: TensorStep): Promise<Folded> {
   const { name } = step.tensor;
   if (!(step.tensor.linear && step.filled)) return addTensor(step);
   const [rows, columns] = step.tensor.shape as [number, number];
-  const { engine, sum, update, rule, signal } = step;
+  const { engine, sum, update, rule, splitRank: asked, signal } = step;
   try {
-    const result = await engine.project({ sum, update, rows, columns, rule }, { signal });
-    const { squares, splitRank, rank, nuclearNorm, sigmaMax, innerProduct } = result;
+    const job = { sum, update, rows, columns, rule, ...(asked !== undefined && { splitRank: asked }) };
+    const result = await engine.project(job, { signal });
+    const { squares, splitRank, splitNeighbour, rank, nuclearNorm, sigmaMax, innerProduct } = result;
     // The engine meets zeros that nobody announced, and then projects nothing.
     const projected = squares.sum > 0 && squares.update > 0;
-    const spectrum = { splitRank, rank, nuclearNorm, sigmaMax, innerProduct };
+    const spectrum = { splitRank, splitNeighbour, rank, nuclearNorm, sigmaMax, innerProduct };
     const removedEnergy = 1 - squares.projected / squares.update;
     return {
       report: {

@@ -28,6 +28,8 @@ export interface FoldInput {
   readonly engine: MatrixEngine;
   /** Bytes that the matrices in work may take together (`foldBytes`). Default: `defaultMemory()`. */
   readonly memory?: number;
+  /** By tensor name: split ranks to take instead of those that the spectrum gives, where these are ties (`Spectrum`). */
+  readonly splitRanks?: ReadonlyMap<string, number>;
 }
 
 export interface FoldSummary {
@@ -146,7 +148,8 @@ async function foldTensors(
         return update.read(index, buffers.update);
       });
       if (!given) buffers.update.fill(0);
-      const job = foldTensor({ tensor, ...buffers, filled: given && summed, rule, engine, signal });
+      const splitRank = input.splitRanks?.get(tensor.name);
+      const job = foldTensor({ tensor, ...buffers, filled: given && summed, rule, splitRank, engine, signal });
       job.catch(() => undefined);
       inFlight.push({ bytes, job });
       used += bytes;

@@ -18,11 +18,19 @@ export interface OpcmRule {
 export interface Spectrum {
   /** r: leading singular values whose sum stays within alpha of the nuclear norm. */
   readonly splitRank: number;
+  /**
+   * The split rank that another machine's rounding may give: where the running share on one side of the split is within
+   * SPLIT_TOLERANCE of alpha. Else null.
+   */
+  readonly splitNeighbour: number | null;
   /** rho: singular values that float32 data can tell from 0. */
   readonly rank: number;
   readonly nuclearNorm: number;
   readonly sigmaMax: number;
 }
+
+/** How near to alpha a running share is a tie: far above what eigensolvers differ by, far below what a tamperer gains. */
+export const SPLIT_TOLERANCE = 1e-9;
 
 /** One unit of float32 rounding, the unit of the numerical rank's threshold. */
 const FLOAT32_EPSILON = 2 ** -23;
@@ -41,19 +49,22 @@ export function spectrumOf(values: Float64Array, longSide: number, alpha: number
   while (rank < sigma.length && sigma[rank]! > threshold) rank++;
 
   let splitRank = 0;
-  if (nuclearNorm > 0) {
-    if (alpha >= 1) {
-      splitRank = rank;
-    } else {
-      // The 0-based index of the first value at which the running share exceeds alpha.
-      let running = sigma[0]!;
-      while (splitRank < sigma.length - 1 && !(running / nuclearNorm > alpha)) {
-        splitRank++;
-        running += sigma[splitRank]!;
-      }
+  let splitNeighbour: number | null = null;
+  if (nuclearNorm > 0 && alpha >= 1) splitRank = rank;
+  else if (nuclearNorm > 0) {
+    // The 0-based index of the first value at which the running share exceeds alpha.
+    let before = 0;
+    let running = sigma[0]!;
+    while (splitRank < sigma.length - 1 && !(running / nuclearNorm > alpha)) {
+      splitRank++;
+      before = running;
+      running += sigma[splitRank]!;
     }
+    const near = (share: number) => Math.abs(share / nuclearNorm - alpha) <= SPLIT_TOLERANCE;
+    if (near(running) && splitRank < sigma.length - 1) splitNeighbour = splitRank + 1;
+    else if (near(before) && splitRank > 0) splitNeighbour = splitRank - 1;
   }
-  return { splitRank, rank, nuclearNorm, sigmaMax };
+  return { splitRank, splitNeighbour, rank, nuclearNorm, sigmaMax };
 }
 
 /** Leading directions of which the whole block is removed: with alpha just below 1 the split can lie beyond the rank. */

@@ -17,6 +17,20 @@ describe('the split rank', () => {
     expect(spectrumOf(values, 4, 0.5)).toMatchObject({ nuclearNorm: 10, sigmaMax: 4, rank: 4 });
   });
 
+  it('has a neighbour where the running share is within 1e-9 of alpha on one side', () => {
+    const values = squares(4, 3, 2, 1);
+    const at = (alpha: number) => {
+      const { splitRank, splitNeighbour } = spectrumOf(values, 4, alpha);
+      return [splitRank, splitNeighbour];
+    };
+    expect(at(0.7 - 0.9e-9)).toEqual([1, 2]);
+    expect(at(0.7 + 0.9e-9)).toEqual([2, 1]);
+    expect(at(0.7 - 1.1e-9)).toEqual([1, null]);
+    expect(at(0.7 + 1.1e-9)).toEqual([2, null]);
+    expect(at(0)).toEqual([0, null]);
+    expect(at(1 - 0.9e-9)).toEqual([3, null]);
+  });
+
   it('protects the numerical rank, not more, from alpha 1 on', () => {
     expect(spectrumOf(squares(1, 0.5, 1e-9, 0), 4, 1)).toMatchObject({ splitRank: 2, rank: 2 });
   });
@@ -28,7 +42,13 @@ describe('the split rank', () => {
   });
 
   it('is 0 without any singular value', () => {
-    expect(spectrumOf(squares(0, 0), 2, 0.5)).toEqual({ splitRank: 0, rank: 0, nuclearNorm: 0, sigmaMax: 0 });
+    expect(spectrumOf(squares(0, 0), 2, 0.5)).toEqual({
+      splitRank: 0,
+      splitNeighbour: null,
+      rank: 0,
+      nuclearNorm: 0,
+      sigmaMax: 0,
+    });
     expect(spectrumOf(squares(0, 0), 2, 1)).toMatchObject({ splitRank: 0, rank: 0 });
   });
 
