@@ -12,8 +12,10 @@ const LOG_ERRORS_ONLY = 3;
 /** Multiply-adds per slice: about half a second on one core of a small machine. */
 export const SLICE_PRODUCTS = 8e9;
 
-/** Entries of a panel: 8 MiB. Several are in use at once in each worker, and longer ones are not multiplied faster. */
-export const CPU_PANEL_ELEMENTS = 2 ** 20;
+/** Entries of a block: 4 MiB. Three are in use at once in each worker, and longer ones are not multiplied faster. */
+export const CPU_BLOCK_ELEMENTS = 2 ** 19;
+/** Columns of a block at least. */
+export const CPU_BLOCK_COLUMNS = 512;
 
 export interface CpuMatrix extends DeviceMatrix {
   readonly data: Float64Array;
@@ -28,7 +30,8 @@ export interface CpuMatrix extends DeviceMatrix {
 export class CpuDevice implements MatrixDevice<CpuMatrix> {
   readonly type = 'float64';
   readonly resident = false;
-  readonly panelElements = CPU_PANEL_ELEMENTS;
+  readonly blockElements = CPU_BLOCK_ELEMENTS;
+  readonly blockColumns = CPU_BLOCK_COLUMNS;
   readonly sliceProducts: number;
   readonly #buffers: Buffers;
   readonly #sessions = new Map<GraphName, Promise<ort.InferenceSession>>();

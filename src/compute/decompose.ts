@@ -1,13 +1,14 @@
 /** The first part of a projection: the Gram matrix and its eigenproblem, float64 on the CPU on every backend. */
 import { directionsOf, type Spectrum, spectrumOf } from '../merge/opcm.ts';
 import type { Buffers } from './buffers.ts';
-import type { CpuDevice } from './cpu-device.ts';
+import type { CpuDevice, CpuMatrix } from './cpu-device.ts';
 import type { Eigensolver } from './eigen/index.ts';
 import type { ProjectionJob } from './engine.ts';
 import { ComputeError } from './errors.ts';
 import type { Meter } from './meter.ts';
 import type { Pace } from './pace.ts';
-import { panels } from './wide.ts';
+import { ranges, type WideMatrix } from './wide.ts';
+import { blocksOf } from './workbench.ts';
 
 /** What the products need to know of a sum S of short side k. */
 export interface Decomposition {
@@ -27,36 +28,31 @@ export interface DecomposeComponents {
 }
 
 /**
- * Rows of a panel of the Gram matrix. A panel is multiplied with the rows from its own first one on, so with k rows the
- * part below the diagonal that is computed in vain is 1 / panels of the lower half.
+ * Rows of a panel of the Gram matrix. A panel is multiplied with the rows from its own first one on: only the part of it
+ * below the diagonal is computed in vain.
  */
 const GRAM_PANEL = 256;
 
-/**
- * @param sum - k x long, row-major, k <= long: S with its shorter side first
- * @throws ComputeError `NON_FINITE`, `BAD_JOB`, `RUNTIME_FAILED`
- */
+/** @throws ComputeError `NON_FINITE`, `BAD_JOB`, `RUNTIME_FAILED` */
 export async function decompose(
-  sum: Float64Array,
-  k: number,
+  sum: WideMatrix,
   { rule, splitRank }: Pick<ProjectionJob, 'rule' | 'splitRank'>,
   components: DecomposeComponents,
 ): Promise<Decomposition> {
-  const { eigensolver, pace, meter } = components;
-  const long = sum.length / k;
-  const gram = await gramOf(sum, k, components);
+  const { buffers, eigensolver, pace, meter } = components;
+  const gram = await gramOf(sum, components);
   let spectrum: Spectrum | undefined;
   const found = await meter.time('eigen', 'cpu', () =>
     pace.interruptible(() =>
-      eigensolver.solve(gram, k, {
+      eigensolver.solve(gram, sum.short, {
         vectors: (values) => {
-          spectrum = withSplit(spectrumOf(values, long, rule.alpha), splitRank);
+          spectrum = withSplit(spectrumOf(values, sum.long, rule.alpha), splitRank);
           return directionsOf(spectrum, rule.variant);
         },
       }),
     ),
   );
-  components.buffers.give(gram);
+  buffers.give(gram);
   await pace.pause();
   return { spectrum: spectrum!, ...found };
 }
@@ -71,28 +67,42 @@ function withSplit(spectrum: Spectrum, asked: number | undefined): Spectrum {
 }
 
 /** S S^T: the diagonal and what lies above it. */
-async function gramOf(
-  sum: Float64Array,
-  k: number,
-  { device, buffers, pace, meter }: DecomposeComponents,
-): Promise<Float64Array<ArrayBuffer>> {
-  const long = sum.length / k;
-  const gram = buffers.float64(k * k);
-  const size = Math.max(1, Math.min(GRAM_PANEL, Math.floor(device.sliceProducts / (k * long))));
-  for (const [start, end] of panels(k, size)) {
-    const rows = end - start;
-    const columns = k - start;
-    const a = await device.upload(sum.subarray(start * long, end * long), rows, long);
-    const b = await device.upload(sum.subarray(start * long), columns, long);
-    const work = () => device.run('timesTransposed', { A: a, B: b }, rows, columns);
-    const product = await meter.time('gram', 'cpu', work, rows * columns * long);
-    const { data } = product;
-    for (let i = 0; i < rows; i++) {
-      const from = i * columns;
-      gram.set(data.subarray(from + i, from + columns), (start + i) * k + start + i);
+async function gramOf(sum: WideMatrix, components: DecomposeComponents): Promise<Float64Array<ArrayBuffer>> {
+  const { device, buffers, pace, meter } = components;
+  const { short: k } = sum;
+  const panels: { readonly start: number; readonly rows: number; product: CpuMatrix | null }[] = ranges(
+    k,
+    GRAM_PANEL,
+  ).map(([start, end]) => ({ start, rows: end - start, product: null }));
+  for (const block of blocksOf(sum, device, k * Math.min(k, GRAM_PANEL))) {
+    const width = block[1] - block[0];
+    const s = buffers.float64(k * width);
+    sum.copyBlock(block, s);
+    for (const panel of panels) {
+      const { start, rows, product } = panel;
+      const a = await device.upload(s.subarray(start * width, (start + rows) * width), rows, width);
+      const b = await device.upload(s.subarray(start * width), k - start, width);
+      panel.product = await meter.time(
+        'gram',
+        'cpu',
+        () =>
+          product === null
+            ? device.run('timesTransposed', { A: a, B: b }, rows, k - start)
+            : device.run('addTimesTransposed', { A: a, B: b, C: product }, rows, k - start),
+        rows * (k - start) * width,
+      );
+      if (product !== null) device.release(product);
+      await pace.pause();
     }
-    device.release(product);
-    await pace.pause();
+    buffers.give(s);
+  }
+  const gram = buffers.float64(k * k);
+  for (const { start, rows, product } of panels) {
+    const columns = k - start;
+    for (let i = 0; i < rows; i++) {
+      gram.set(product!.data.subarray(i * columns + i, (i + 1) * columns), (start + i) * k + start + i);
+    }
+    device.release(product!);
   }
   return gram;
 }

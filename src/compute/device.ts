@@ -19,8 +19,10 @@ export interface MatrixDevice<Matrix extends DeviceMatrix = DeviceMatrix> {
   readonly resident: boolean;
   /** Multiply-adds that one `run` may take: about half a second of work, the wait after a cancellation. */
   readonly sliceProducts: number;
-  /** Entries that a panel of a large matrix should have at most: it bounds the working memory, or what fits a buffer. */
-  readonly panelElements: number;
+  /** Entries that a block of columns of a large matrix should have: working memory, or what fits a buffer. */
+  readonly blockElements: number;
+  /** Columns that it should have at least, so that what is added up by blocks is not read and written too often. */
+  readonly blockColumns: number;
   /**
    * Brings rows x columns entries, row-major, to the device. A device without memory of its own may keep `data` itself,
    * so it must not change until the matrix is released.

@@ -1,10 +1,11 @@
 /**
  * The second part of a projection: the large products, on any device (docs/algorithms.md, C.4 and C.5.2).
  *
- * All is written for S with its shorter side first, k x n. V has the needed eigenvectors of S S^T as rows, and h of them
- * are the head. Long products go by panels of rows of T and of the result, one slice of work each.
+ * All is written for S with its shorter side first, k x n, and by blocks of its columns: S_b and T_b. V has the needed
+ * eigenvectors of S S^T as rows, the first h of them are the head.
  */
 import { headCoefficients, headOf, type OpcmRule, tailCoefficients, tailMultiple } from '../merge/opcm.ts';
+import type { Buffers } from './buffers.ts';
 import type { Decomposition } from './decompose.ts';
 import type { DeviceMatrix } from './device.ts';
 import type { WideMatrix } from './wide.ts';
@@ -13,8 +14,6 @@ import { type Scales, scalesFor, Workbench, type WorkbenchComponents } from './w
 export interface ProductsInput {
   /** S; C is added to it. */
   readonly sum: WideMatrix;
-  /** S as float64, k x n, where the caller has it. */
-  readonly whole?: Float64Array;
   /** T. */
   readonly update: WideMatrix;
   /** <S, T> and |T|, float64. */
@@ -39,128 +38,156 @@ export async function addProjected<Matrix extends DeviceMatrix>(
 ): Promise<Added> {
   const scales = scalesFor(components.device.type, input.decomposition.spectrum.sigmaMax, input.updateNorm);
   const bench = new Workbench(scales, components);
-  return input.rule.variant === 'ref' ? addRef(input, scales, bench) : addLite(input, scales, bench);
+  if (input.rule.variant === 'lite') return addLite(input, scales, bench);
+  return addRef(input, scales, bench, components.buffers);
 }
 
-/** C = T - U W S, where W = R V: the head's rows are R_h V_h, those of the tail d_i v_i. */
+/** C = T - K S with K = V^T R V: R is a block on the head and a diagonal on the tail. */
 async function addRef<Matrix extends DeviceMatrix>(
-  { sum, whole, update, inner, decomposition }: ProductsInput,
+  { sum, update, inner, decomposition }: ProductsInput,
   scales: Scales,
   bench: Workbench<Matrix>,
+  buffers: Buffers,
 ): Promise<Added> {
   const { spectrum, vectors } = decomposition;
-  const { short: k, long: n } = sum;
+  const { short: k } = sum;
   const { rank } = spectrum;
-  const head = headOf(spectrum);
-  const values = bench.scaledValues(decomposition.values);
-  const s = await bench.uploadSum(sum, whole);
-  const kept: Matrix[] = [];
+  const blocks = bench.blocks(sum, k * k);
 
-  // Y = V T S^T
-  let y = await bench.upload(new Float64Array(rank * k), rank, k);
-  for (const [start, end] of bench.panels(k, n, k * (n + rank))) {
-    const t = await bench.uploadPanel(update, start, end, scales.update);
-    const m = await bench.run('timesTransposed', { A: t, B: s }, end - start, k, n);
-    const u = await bench.uploadColumns(vectors, rank, k, start, end);
-    const next = await bench.run('addTransposedTimes', { A: u, B: m, C: y }, rank, k, end - start);
-    bench.release(m, u, y);
-    y = next;
-    if (bench.resident) kept.push(t);
-    else bench.release(t);
+  // M = T S^T, and V M
+  let m: Matrix | null = null;
+  for (const range of blocks) {
+    const t = await bench.block('update', update, range, false);
+    const s = await bench.block('sum', sum, range, false);
+    const width = range[1] - range[0];
+    const next: Matrix =
+      m === null
+        ? await bench.run('timesTransposed', { A: t, B: s }, k, k, width)
+        : await bench.run('addTimesTransposed', { A: t, B: s, C: m }, k, k, width);
+    bench.release(t, s, ...(m === null ? [] : [m]));
+    m = next;
   }
+  const coupling = buffers.float64(rank * k);
+  await bench.timesInto(coupling, vectors, m!);
+  bench.release(m!);
 
-  const coupling = await bench.download(y);
+  const diagonal = await removeInto(coupling, decomposition, bench);
+  const kernel = await bench.transposedTimes(vectors, coupling, rank, k, k);
+  buffers.give(coupling);
+
+  const added = { inner: 0, squares: 0 };
+  for (const range of blocks) {
+    const t = await bench.block('update', update, range, true);
+    const s = await bench.block('sum', sum, range, true);
+    const c = await bench.run('minusTimes', { A: kernel, B: s, C: t }, k, range[1] - range[0], k);
+    bench.release(t, s);
+    await bench.add(sum, range, c, added);
+    bench.release(c);
+  }
+  bench.release(kernel);
+  const seen = diagonal.reduce((total, b) => total + b, 0) / (scales.sum * scales.update);
+  return { ...added, expectedInner: inner - seen };
+}
+
+/**
+ * Puts R V in the place of V M.
+ *
+ * @returns the diagonal of V M V^T
+ */
+async function removeInto<Matrix extends DeviceMatrix>(
+  coupling: Float64Array,
+  { spectrum, vectors, values: unscaled }: Decomposition,
+  bench: Workbench<Matrix>,
+): Promise<Float64Array> {
+  const { rank } = spectrum;
+  const k = unscaled.length;
+  const head = headOf(spectrum);
+  const values = bench.scaledValues(unscaled);
   const diagonal = new Float64Array(rank);
   for (let i = 0; i < rank; i++) {
     let b = 0;
     for (let j = i * k; j < (i + 1) * k; j++) b += coupling[j]! * vectors[j]!;
     diagonal[i] = b;
   }
-  const w = bench.scratch(rank * k);
   if (head > 0) {
-    const yHead = await bench.upload(coupling.subarray(0, head * k), head, k);
-    const vHead = await bench.upload(vectors.subarray(0, head * k), head, k);
-    const block = await bench.run('timesTransposed', { A: yHead, B: vHead }, head, head, k);
-    const r = await bench.upload(headCoefficients(await bench.download(block), values, head), head, head);
-    const rows = await bench.run('times', { A: r, B: vHead }, head, k, head);
-    w.set(await bench.download(rows));
-    bench.release(yHead, vHead, block, r, rows);
+    const y = await bench.upload(coupling.subarray(0, head * k), head, k);
+    const v = await bench.upload(vectors.subarray(0, head * k), head, k);
+    const block = await bench.run('timesTransposed', { A: y, B: v }, head, head, k);
+    const r = headCoefficients(await bench.download(block), values, head);
+    bench.release(y, block);
+    await bench.timesInto(coupling, r, v);
+    bench.release(v);
   }
-  bench.release(y);
   tailCoefficients(diagonal.subarray(head), values, head).forEach((d, i) => {
-    for (let j = (head + i) * k; j < (head + i + 1) * k; j++) w[j] = d * vectors[j]!;
+    for (let j = (head + i) * k; j < (head + i + 1) * k; j++) coupling[j] = d * vectors[j]!;
   });
-
-  const wMatrix = await bench.upload(w, rank, k);
-  const added = { inner: 0, squares: 0 };
-  for (const [start, end] of bench.panels(k, n, k * (n + rank))) {
-    const t = kept.shift() ?? (await bench.uploadPanel(update, start, end, scales.update));
-    const u = await bench.uploadColumns(vectors, rank, k, start, end);
-    const factor = await bench.run('times', { A: u, B: wMatrix }, end - start, k, rank);
-    const c = await bench.run('minusTimes', { A: factor, B: s, C: t }, end - start, n, k);
-    await bench.add(sum, start, end, c, added);
-    bench.release(t, u, factor, c);
-  }
-  bench.release(wMatrix, s);
-  bench.give(w);
-  const seen = diagonal.reduce((total, b) => total + b, 0) / (scales.sum * scales.update);
-  return { ...added, expectedInner: inner - seen };
+  return diagonal;
 }
 
-/** C = T - c S - U_h (R_h - c) Q, where Q = V_h S: S_tail is S - U_h Q. */
+/** C = T - c S - V_h^T (R_h - c) Q, where Q = V_h S: S_tail is S - V_h^T Q. */
 async function addLite<Matrix extends DeviceMatrix>(
-  { sum, whole, update, inner, decomposition }: ProductsInput,
+  { sum, update, inner, decomposition }: ProductsInput,
   scales: Scales,
   bench: Workbench<Matrix>,
 ): Promise<Added> {
   const { spectrum, vectors } = decomposition;
-  const { short: k, long: n } = sum;
+  const { short: k } = sum;
   const head = headOf(spectrum);
   const values = bench.scaledValues(decomposition.values);
+  const blocks = bench.blocks(sum, 2 * k * Math.max(head, 1));
   let along = inner * scales.sum * scales.update;
-  let f: Matrix | null = null;
+
+  const v = head === 0 ? null : await bench.upload(vectors, head, k);
+  const qs: Matrix[] = [];
+  let r: Matrix | null = null;
   let multiple: number;
-  if (head === 0) {
+  if (v === null) {
     multiple = tailMultiple(along, values, spectrum);
   } else {
-    const s = await bench.uploadSum(sum, whole);
-    const v = await bench.upload(vectors, head, k);
-    const q = await bench.assemble('times', v, vectors, s, n);
-    bench.release(v, s);
-    let block = await bench.upload(new Float64Array(head * head), head, head);
-    for (const [start, end] of bench.panels(k, n, head * (n + head))) {
-      const t = await bench.uploadPanel(update, start, end, scales.update);
-      const tq = await bench.run('timesTransposed', { A: t, B: q }, end - start, head, n);
-      const u = await bench.uploadColumns(vectors, head, k, start, end);
-      const next = await bench.run('addTransposedTimes', { A: u, B: tq, C: block }, head, head, end - start);
-      bench.release(t, tq, u, block);
-      block = next;
+    // N = T Q^T, and V_h N
+    let n: Matrix | null = null;
+    for (const range of blocks) {
+      const width = range[1] - range[0];
+      const s = await bench.block('sum', sum, range, true);
+      const q = await bench.run('times', { A: v, B: s }, head, width, k);
+      bench.release(s);
+      const t = await bench.block('update', update, range, true);
+      const next: Matrix =
+        n === null
+          ? await bench.run('timesTransposed', { A: t, B: q }, k, head, width)
+          : await bench.run('addTimesTransposed', { A: t, B: q, C: n }, k, head, width);
+      bench.release(t, ...(n === null ? [] : [n]));
+      n = next;
+      qs.push(q);
     }
+    const block = await bench.run('times', { A: v, B: n! }, head, head, k);
+    bench.release(n!);
     const coupling = Float64Array.from(await bench.download(block));
     bench.release(block);
     for (let i = 0; i < head; i++) along -= coupling[i * head + i]!;
     multiple = tailMultiple(along, values, spectrum);
-    const r = headCoefficients(coupling, values, head);
-    for (let i = 0; i < head; i++) r[i * head + i]! -= multiple;
-    const rMatrix = await bench.upload(r, head, head);
-    f = await bench.assemble('times', rMatrix, r, q, n);
-    bench.release(rMatrix, q);
+    const coefficients = headCoefficients(coupling, values, head);
+    for (let i = 0; i < head; i++) coefficients[i * head + i]! -= multiple;
+    r = await bench.upload(coefficients, head, head);
   }
 
   const added = { inner: 0, squares: 0 };
-  for (const [start, end] of bench.panels(k, n, head * n)) {
-    const t = await bench.uploadDifference(update, sum, multiple, start, end);
-    if (f === null) {
-      await bench.add(sum, start, end, t, added);
+  for (const range of blocks) {
+    const t = await bench.differenceBlock(update, sum, multiple, range);
+    if (v === null || r === null) {
+      await bench.add(sum, range, t, added);
     } else {
-      const u = await bench.uploadColumns(vectors, head, k, start, end);
-      const c = await bench.run('minusTimes', { A: u, B: f, C: t }, end - start, n, head);
-      await bench.add(sum, start, end, c, added);
-      bench.release(u, c);
+      const width = range[1] - range[0];
+      const q = qs.shift()!;
+      const f = await bench.run('times', { A: r, B: q }, head, width, head);
+      const c = await bench.run('minusTransposedTimes', { A: v, B: f, C: t }, k, width, head);
+      await bench.add(sum, range, c, added);
+      bench.release(q, f, c);
     }
     bench.release(t);
   }
-  if (f !== null) bench.release(f);
+  if (v !== null) bench.release(v);
+  if (r !== null) bench.release(r);
   // With nothing of the tail removed, all of <S_tail, T> stays.
   return { ...added, expectedInner: multiple === 0 ? along / (scales.sum * scales.update) : 0 };
 }

@@ -5,7 +5,7 @@
  * the new sum stay.
  */
 import type { Buffers } from './buffers.ts';
-import { CPU_PANEL_ELEMENTS, type CpuDevice } from './cpu-device.ts';
+import { CPU_BLOCK_COLUMNS, CPU_BLOCK_ELEMENTS, type CpuDevice } from './cpu-device.ts';
 import { type Decomposition, decompose } from './decompose.ts';
 import type { Eigensolver } from './eigen/index.ts';
 import type { ProjectionJob, ProjectionResult } from './engine.ts';
@@ -27,17 +27,16 @@ export interface CpuComponents {
 }
 
 /** Square float64 matrices of the short side that a projection has at once at its peak, with an eigensolver's work areas. */
-const SQUARES = 6;
+const SQUARES = 5;
 
-/** Panels that it has at once. */
-const PANELS = 4;
+/** Blocks of columns that it has at once. */
+const BLOCKS = 3;
 
 /** Bytes, about, that a projection works with on the CPU, beside the sum and the update themselves. */
 export function projectionBytes(rows: number, columns: number): number {
   const short = Math.min(rows, columns);
-  const elements = rows * columns;
-  const panels = PANELS * Math.min(elements, CPU_PANEL_ELEMENTS);
-  return Float64Array.BYTES_PER_ELEMENT * (elements + SQUARES * short * short + panels);
+  const block = Math.min(rows * columns, Math.max(CPU_BLOCK_ELEMENTS, CPU_BLOCK_COLUMNS * short));
+  return Float64Array.BYTES_PER_ELEMENT * (SQUARES * short * short + BLOCKS * block);
 }
 
 /** Sums of squares of S and T as given. */
@@ -54,14 +53,10 @@ export async function project(job: ProjectionJob, components: CpuComponents): Pr
   const meter = new Meter();
   const squares = await meter.time('sums', 'cpu', () => squaresOf(job));
   if (squares.sum === 0 || squares.update === 0) return unprojected(job, squares, meter);
-  const { buffers } = components;
   const sum = new WideMatrix(job.sum, job.rows, job.columns);
-  const whole = buffers.float64(job.sum.length);
-  sum.copyPanel(0, sum.short, whole);
-  const decomposition = await decompose(whole, sum.short, job, { ...components, meter });
-  const input = { ...(await productsInput(job, squares, decomposition, meter)), whole };
+  const decomposition = await decompose(sum, job, { ...components, meter });
+  const input = await productsInput(job, squares, decomposition, meter);
   const added = await addProjected(input, { ...components, name: 'cpu', meter });
-  buffers.give(whole);
   return projected(job, squares, decomposition, added, meter);
 }
 

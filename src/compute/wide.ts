@@ -3,6 +3,9 @@
 /** Entries on a side of the squares that a transposition goes through: 32 rows of 128 bytes stay in the first cache. */
 const SQUARE = 32;
 
+/** A range of columns: from, and up to but not with. */
+export type Range = readonly [number, number];
+
 /** A rows x columns float32 matrix, row-major, as one of `short` rows and `long` columns. */
 export class WideMatrix {
   readonly data: Float32Array;
@@ -17,64 +20,58 @@ export class WideMatrix {
     this.long = Math.max(rows, columns);
   }
 
-  /** Whether a panel is a part of `data` as it lies there. */
-  get contiguous(): boolean {
-    return !this.#tall;
-  }
-
-  /** Rows [start, end) as they lie in `data`. Only of a contiguous matrix. */
-  view(start: number, end: number): Float32Array {
-    return this.data.subarray(start * this.long, end * this.long);
-  }
-
-  /** Rows [start, end), which fill `panel`. */
-  copyPanel(start: number, end: number, panel: Float32Array | Float64Array): void {
+  /** A block of columns, short x (end - start), row-major. */
+  copyBlock([start, end]: Range, block: Float32Array | Float64Array): void {
+    const { data, short, long } = this;
+    const width = end - start;
     if (!this.#tall) {
-      panel.set(this.view(start, end));
+      for (let i = 0; i < short; i++) block.set(data.subarray(i * long + start, i * long + end), i * width);
       return;
     }
-    const { data, short, long } = this;
-    for (let j0 = 0; j0 < long; j0 += SQUARE) {
-      const j1 = Math.min(j0 + SQUARE, long);
-      for (let i = start; i < end; i++) {
-        const row = (i - start) * long;
-        for (let j = j0; j < j1; j++) panel[row + j] = data[j * short + i]!;
+    for (let j0 = start; j0 < end; j0 += SQUARE) {
+      const j1 = Math.min(j0 + SQUARE, end);
+      for (let i = 0; i < short; i++) {
+        const row = i * width - start;
+        for (let j = j0; j < j1; j++) block[row + j] = data[j * short + i]!;
       }
     }
   }
 
   /**
-   * Adds C = factor * panel to rows [start, end), rounded once to float32.
+   * Adds C = factor * block to columns [start, end), rounded once to float32.
    *
-   * @returns what <S, C> and |C|^2 are on these rows, S being the entries before
+   * @returns what <S, C> and |C|^2 are on these columns, S being the entries before
    */
-  addPanel(
-    start: number,
-    end: number,
-    panel: Float32Array | Float64Array,
+  addBlock(
+    [start, end]: Range,
+    block: Float32Array | Float64Array,
     factor: number,
   ): { inner: number; squares: number } {
     const { data, short, long } = this;
+    const width = end - start;
     let inner = 0;
     let squares = 0;
+    // Written out twice: a function of these sums is not inlined, and takes three times as long.
     if (!this.#tall) {
-      const offset = start * long;
-      for (let i = 0; i < panel.length; i++) {
-        const before = data[offset + i]!;
-        const change = factor * panel[i]!;
-        inner += before * change;
-        squares += change * change;
-        data[offset + i] = before + change;
+      for (let i = 0; i < short; i++) {
+        const at = i * long + start;
+        for (let j = 0; j < width; j++) {
+          const before = data[at + j]!;
+          const change = factor * block[i * width + j]!;
+          inner += before * change;
+          squares += change * change;
+          data[at + j] = before + change;
+        }
       }
       return { inner, squares };
     }
-    for (let j0 = 0; j0 < long; j0 += SQUARE) {
-      const j1 = Math.min(j0 + SQUARE, long);
-      for (let i = start; i < end; i++) {
-        const row = (i - start) * long;
+    for (let j0 = start; j0 < end; j0 += SQUARE) {
+      const j1 = Math.min(j0 + SQUARE, end);
+      for (let i = 0; i < short; i++) {
+        const row = i * width - start;
         for (let j = j0; j < j1; j++) {
           const before = data[j * short + i]!;
-          const change = factor * panel[row + j]!;
+          const change = factor * block[row + j]!;
           inner += before * change;
           squares += change * change;
           data[j * short + i] = before + change;
@@ -85,20 +82,8 @@ export class WideMatrix {
   }
 }
 
-/** Half-open ranges that cut `count` rows into runs of `size`: a function of the shape alone, so results repeat. */
-export function* panels(count: number, size: number): Generator<readonly [number, number]> {
-  for (let start = 0; start < count; start += size) yield [start, Math.min(start + size, count)];
-}
-
-/** Columns [start, end) of a rows x columns matrix, as the rows of `out`. */
-export function copyColumns(
-  matrix: Float64Array,
-  rows: number,
-  columns: number,
-  [start, end]: readonly [number, number],
-  out: Float32Array | Float64Array,
-): void {
-  for (let i = 0; i < rows; i++) {
-    for (let j = start; j < end; j++) out[(j - start) * rows + i] = matrix[i * columns + j]!;
-  }
+/** Half-open ranges that cut `count` into runs of `size`: a function of the shape alone, so results repeat. */
+export function ranges(count: number, size: number): Range[] {
+  const step = Math.max(1, Math.floor(size));
+  return Array.from({ length: Math.ceil(count / step) }, (_, i) => [i * step, Math.min((i + 1) * step, count)]);
 }

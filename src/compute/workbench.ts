@@ -1,11 +1,11 @@
-/** What the two variants' products have in common: panels, transfers, and the clock. */
+/** What the two variants' products have in common: blocks of columns, transfers, and the clock. */
 import type { Buffers, Scratch } from './buffers.ts';
 import type { DeviceMatrix, MatrixDevice } from './device.ts';
 import type { GraphName } from './graphs.ts';
 import type { Meter } from './meter.ts';
 import type { ElementType } from './onnx-model.ts';
 import type { Pace } from './pace.ts';
-import { copyColumns, panels, type WideMatrix } from './wide.ts';
+import { type Range, ranges, type WideMatrix } from './wide.ts';
 
 /** Powers of two that S and T are multiplied with on the device. */
 export interface Scales {
@@ -22,6 +22,24 @@ export function scalesFor(type: ElementType, sigmaMax: number, updateNorm: numbe
   return { sum: 2 ** -Math.floor(Math.log2(sigmaMax)), update: 2 ** -Math.floor(Math.log2(updateNorm)) };
 }
 
+/**
+ * Blocks of columns that large products are taken by. They depend on the shape and the device alone.
+ *
+ * @param perColumn - multiply-adds of a product for one column
+ */
+export function blocksOf(
+  { short, long }: WideMatrix,
+  {
+    blockElements,
+    blockColumns,
+    sliceProducts,
+  }: Pick<MatrixDevice, 'blockElements' | 'blockColumns' | 'sliceProducts'>,
+  perColumn: number,
+): Range[] {
+  const columns = Math.max(blockColumns, blockElements / short);
+  return ranges(long, Math.min(columns, sliceProducts / perColumn));
+}
+
 export interface WorkbenchComponents<Matrix extends DeviceMatrix> {
   readonly device: MatrixDevice<Matrix>;
   /** The device's name, for the phases. */
@@ -35,14 +53,12 @@ export class Workbench<Matrix extends DeviceMatrix> {
   readonly #scales: Scales;
   readonly #components: WorkbenchComponents<Matrix>;
   readonly #filledWith = new Map<Matrix, Scratch>();
+  /** Blocks that stay on the device until they are needed again. */
+  readonly #resident = new Map<string, Matrix>();
 
   constructor(scales: Scales, components: WorkbenchComponents<Matrix>) {
     this.#scales = scales;
     this.#components = components;
-  }
-
-  get resident(): boolean {
-    return this.#components.device.resident;
   }
 
   /** Eigenvalues of the scaled S. */
@@ -51,72 +67,55 @@ export class Workbench<Matrix extends DeviceMatrix> {
     return sum === 1 ? values : values.map((value) => value * sum * sum);
   }
 
-  /** Ranges of rows for products that cost `perRow` multiply-adds a row and take panels of `columns` columns. */
-  panels(rows: number, columns: number, perRow: number): Iterable<readonly [number, number]> {
-    const { sliceProducts, panelElements } = this.#components.device;
-    const size = Math.floor(Math.min(sliceProducts / Math.max(perRow, 1), panelElements / columns));
-    return panels(rows, Math.max(1, size));
-  }
-
-  scratch(length: number): Float64Array<ArrayBuffer> {
-    return this.#components.buffers.float64(length);
-  }
-
-  give(scratch: Float64Array<ArrayBuffer>): void {
-    this.#components.buffers.give(scratch);
+  /** @param perColumn - multiply-adds of the largest product for one column */
+  blocks(matrix: WideMatrix, perColumn: number): Range[] {
+    return blocksOf(matrix, this.#components.device, perColumn);
   }
 
   async upload(data: Float32Array | Float64Array, rows: number, columns: number): Promise<Matrix> {
     return this.#transfer(() => this.#components.device.upload(data, rows, columns));
   }
 
-  /** All of S, scaled. */
-  async uploadSum(sum: WideMatrix, whole: Float64Array | undefined): Promise<Matrix> {
-    const { short, long } = sum;
-    if (whole !== undefined && this.#scales.sum === 1) return this.upload(whole, short, long);
-    return this.uploadPanel(sum, 0, short, this.#scales.sum);
+  /** A matrix whose entries are written into working memory, which is given back when the matrix is released. */
+  async fill(rows: number, columns: number, write: (entries: Scratch) => void): Promise<Matrix> {
+    const { device, buffers } = this.#components;
+    const length = rows * columns;
+    const scratch = device.type === 'float64' ? buffers.float64(length) : buffers.float32(length);
+    write(scratch);
+    const matrix = await this.upload(scratch, rows, columns);
+    this.#filledWith.set(matrix, scratch);
+    return matrix;
   }
 
-  /** Rows [start, end) times `factor`. */
-  async uploadPanel(matrix: WideMatrix, start: number, end: number, factor: number): Promise<Matrix> {
-    const rows = end - start;
-    if (matrix.contiguous && factor === 1) return this.upload(matrix.view(start, end), rows, matrix.long);
-    return this.#filled(rows, matrix.long, (panel) => {
-      matrix.copyPanel(start, end, panel);
-      if (factor !== 1) for (let i = 0; i < panel.length; i++) panel[i] = panel[i]! * factor;
+  /** A block of S or T, scaled. With `last` it is not kept for another use. */
+  async block(which: keyof Scales, matrix: WideMatrix, range: Range, last: boolean): Promise<Matrix> {
+    const key = `${which} ${range[0]}`;
+    const kept = this.#resident.get(key);
+    if (kept !== undefined) {
+      if (last) this.#resident.delete(key);
+      return kept;
+    }
+    const factor = this.#scales[which];
+    const made = await this.fill(matrix.short, range[1] - range[0], (entries) => {
+      matrix.copyBlock(range, entries);
+      if (factor !== 1) for (let i = 0; i < entries.length; i++) entries[i] = entries[i]! * factor;
     });
+    if (this.#components.device.resident && !last) this.#resident.set(key, made);
+    return made;
   }
 
-  /** Rows [start, end) of T - c S, of the scaled matrices. */
-  async uploadDifference(
-    update: WideMatrix,
-    sum: WideMatrix,
-    multiple: number,
-    start: number,
-    end: number,
-  ): Promise<Matrix> {
+  /** A block of T - c S, of the scaled matrices. */
+  async differenceBlock(update: WideMatrix, sum: WideMatrix, multiple: number, range: Range): Promise<Matrix> {
     const { buffers } = this.#components;
-    const rows = end - start;
+    const { update: scale } = this.#scales;
     const factor = multiple * this.#scales.sum;
-    return this.#filled(rows, update.long, (panel) => {
-      update.copyPanel(start, end, panel);
-      const other = buffers.float32(panel.length);
-      sum.copyPanel(start, end, other);
-      const { update: scale } = this.#scales;
-      for (let i = 0; i < panel.length; i++) panel[i] = scale * panel[i]! - factor * other[i]!;
+    return this.fill(update.short, range[1] - range[0], (entries) => {
+      update.copyBlock(range, entries);
+      const other = buffers.float32(entries.length);
+      sum.copyBlock(range, other);
+      for (let i = 0; i < entries.length; i++) entries[i] = scale * entries[i]! - factor * other[i]!;
       buffers.give(other);
     });
-  }
-
-  /** Columns [start, end) of a rows x columns matrix, as rows. */
-  async uploadColumns(
-    matrix: Float64Array,
-    rows: number,
-    columns: number,
-    start: number,
-    end: number,
-  ): Promise<Matrix> {
-    return this.#filled(end - start, rows, (panel) => copyColumns(matrix, rows, columns, [start, end], panel));
   }
 
   /** @param inner - length of the products' inner side */
@@ -128,75 +127,61 @@ export class Workbench<Matrix extends DeviceMatrix> {
     inner: number,
   ): Promise<Matrix> {
     const { device, name, meter, pace } = this.#components;
-    const result = await meter.time(
-      'products',
-      name,
-      () => device.run(graph, inputs, rows, columns),
-      rows * columns * inner,
-    );
+    const work = () => device.run(graph, inputs, rows, columns);
+    const result = await meter.time('products', name, work, rows * columns * inner);
     await pace.pause();
     return result;
   }
 
-  /**
-   * A B, for a B of n columns that is on the device; in slices that are put together where one would take too long.
-   *
-   * @param data - the entries of A
-   */
-  async assemble(graph: 'times', a: Matrix, data: Float64Array, b: Matrix, n: number): Promise<Matrix> {
-    const { rows, columns: inner } = a;
-    const { sliceProducts } = this.#components.device;
-    const size = Math.max(1, Math.floor(sliceProducts / (inner * n)));
-    if (size >= rows) return this.run(graph, { A: a, B: b }, rows, n, inner);
-    return this.#filled(rows, n, async (whole) => {
-      for (const [start, end] of panels(rows, size)) {
-        const part = await this.upload(data.subarray(start * inner, end * inner), end - start, inner);
-        const product = await this.run(graph, { A: part, B: b }, end - start, n, inner);
-        whole.set(await this.download(product), start * n);
-        this.release(part, product);
-      }
-    });
+  /** A^T B for matrices of the caller, by slices of their common rows. */
+  async transposedTimes(a: Float64Array, b: Float64Array, rows: number, p: number, q: number): Promise<Matrix> {
+    let y = await this.fill(p, q, (entries) => entries.fill(0));
+    for (const [start, end] of ranges(rows, this.#components.device.sliceProducts / (p * q))) {
+      const aRows = await this.upload(a.subarray(start * p, end * p), end - start, p);
+      const bRows = await this.upload(b.subarray(start * q, end * q), end - start, q);
+      const next = await this.run('addTransposedTimes', { A: aRows, B: bRows, C: y }, p, q, end - start);
+      this.release(aRows, bRows, y);
+      y = next;
+    }
+    return y;
   }
 
-  /** Rows [start, end) of S, plus C / scale; adds up <S, C> and |C|^2. */
-  async add(
-    sum: WideMatrix,
-    start: number,
-    end: number,
-    c: Matrix,
-    total: { inner: number; squares: number },
-  ): Promise<void> {
-    const panel = await this.download(c);
-    const { inner, squares } = await this.#components.meter.time('sums', 'cpu', () =>
-      sum.addPanel(start, end, panel, 1 / this.#scales.update),
-    );
-    total.inner += inner;
-    total.squares += squares;
+  /** A B, downloaded into `out`, by slices of the rows of A, which are the caller's. */
+  async timesInto(out: Float64Array, a: Float64Array, b: Matrix): Promise<void> {
+    const { rows: inner, columns } = b;
+    const rows = a.length / inner;
+    for (const [start, end] of ranges(rows, this.#components.device.sliceProducts / (inner * columns))) {
+      const part = await this.upload(a.subarray(start * inner, end * inner), end - start, inner);
+      const product = await this.run('times', { A: part, B: b }, end - start, columns, inner);
+      out.set(await this.download(product), start * columns);
+      this.release(part, product);
+    }
+  }
+
+  /** Adds C / scale to a block of S; adds up <S, C> and |C|^2. */
+  async add(sum: WideMatrix, range: Range, c: Matrix, total: { inner: number; squares: number }): Promise<void> {
+    const { meter } = this.#components;
+    const block = await this.download(c);
+    const added = await meter.time('sums', 'cpu', () => sum.addBlock(range, block, 1 / this.#scales.update));
+    total.inner += added.inner;
+    total.squares += added.squares;
   }
 
   async download(matrix: Matrix): Promise<Float32Array | Float64Array> {
     return this.#transfer(() => this.#components.device.download(matrix));
   }
 
+  /** Not of what `block` keeps for another use. */
   release(...matrices: readonly Matrix[]): void {
-    this.#components.device.release(...matrices);
+    const kept = new Set(this.#resident.values());
     for (const matrix of matrices) {
+      if (kept.has(matrix)) continue;
+      this.#components.device.release(matrix);
       const scratch = this.#filledWith.get(matrix);
       if (scratch === undefined) continue;
       this.#filledWith.delete(matrix);
       this.#components.buffers.give(scratch);
     }
-  }
-
-  /** A matrix whose entries are written into working memory, which is given back when the matrix is released. */
-  async #filled(rows: number, columns: number, fill: (entries: Scratch) => void | Promise<void>): Promise<Matrix> {
-    const { device, buffers } = this.#components;
-    const length = rows * columns;
-    const scratch = device.type === 'float64' ? buffers.float64(length) : buffers.float32(length);
-    await fill(scratch);
-    const matrix = await this.upload(scratch, rows, columns);
-    this.#filledWith.set(matrix, scratch);
-    return matrix;
   }
 
   /** Transfers count as the device's work. */
