@@ -3,7 +3,7 @@
  *
  * - `solver.ts`: what a solver is, and the treatment that both share
  * - `lapack.ts`, `library.ts`: the platform's LAPACK, where one is installed
- * - `portable.ts`: needs nothing installed
+ * - `portable.ts`, `kernel/`: needs nothing installed
  */
 import { ComputeError } from '../errors.ts';
 import { openLapack } from './lapack.ts';

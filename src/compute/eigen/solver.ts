@@ -70,7 +70,7 @@ export function solveBy(
   const exponent = Math.floor(Math.log2(largest));
   scaleBy(g, -exponent);
   const vectors = kernel(g, n, (ascending) => {
-    const floor = ascending[n - 1]! * n * Number.EPSILON;
+    const floor = Math.abs(ascending[n - 1]!) * n * Number.EPSILON;
     for (let i = 0; i < n; i++) {
       const value = ascending[n - 1 - i]!;
       values[i] = value > floor ? value : 0;

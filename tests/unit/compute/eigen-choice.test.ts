@@ -1,4 +1,6 @@
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import {
@@ -11,9 +13,23 @@ import {
   PORTABLE_ORDER_MAX,
   type SymmetricEigen,
 } from '../../../src/compute/index.ts';
+import { temporaryDirectory } from '../codec/support.ts';
 import { gram, solverHere } from './eigen-support.ts';
 import type { EigenTask } from './eigen-worker.ts';
 import { gaussian } from './random.ts';
+
+/** Libraries that have LAPACK's names but are of no use, by the reason that is given. */
+const OTHERS = 'void dstedc_(void) {} void dormtr_(void) {}';
+const reduction = (integer: string, code: number) =>
+  `void dsytrd_(char *u, ${integer} *n, double *a, ${integer} *lda, double *d, double *e, double *t, double *w,
+    ${integer} *lw, ${integer} *info) { *info = ${code}; } ${OTHERS}`;
+const UNFIT = {
+  '64-bit integers': reduction('long', 0),
+  'fails with code 3': reduction('int', 3),
+  'eigenvalues of a 3 x 3 matrix are wrong': reduction('int', 0),
+  'built without threads': `const char *openblas_get_config(void) { return "OpenBLAS 0.3.21"; }
+    int openblas_get_parallel(void) { return 0; } ${reduction('int', 0)}`,
+};
 
 describe('the choice of an eigensolver', () => {
   it('takes LAPACK where there is one, and says which', (context) => {
@@ -45,6 +61,22 @@ describe('the choice of an eigensolver', () => {
       }),
     );
   });
+
+  it.runIf(process.platform === 'linux').for(Object.entries(UNFIT))(
+    'leaves a library: %s',
+    async ([reason, source], context) => {
+      const path = join(await temporaryDirectory(), 'liblapack.so');
+      try {
+        execFileSync('cc', ['-shared', '-fPIC', '-x', 'c', '-', '-o', path], { input: source });
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') context.skip('needs a C compiler, cc');
+        throw error;
+      }
+      expect(() => openEigensolver('lapack', [path])).toThrow(
+        expect.objectContaining({ fields: { reasons: { [path]: expect.stringContaining(reason) } } }),
+      );
+    },
+  );
 
   it('knows where each platform has its libraries', () => {
     expect(lapackCandidates('darwin')).toEqual([expect.stringContaining('Accelerate')]);

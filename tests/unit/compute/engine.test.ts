@@ -233,7 +233,7 @@ describe('the cpu engine', () => {
     await opened.project(job(4, 4));
     for (let i = 0; i < CRASHES_MAX + 1; i++) {
       const control = new AbortController();
-      // The products of this size take a few tenths of a second, the eigenproblem a quarter of a minute.
+      // The products of this size take a few tenths of a second, the eigenproblem more than a second.
       const sum = new Float32Array(1500 * 1500).map((_, at) => Math.sin(at));
       const running = opened.project(
         { sum, update: sum.slice(), rows: 1500, columns: 1500, rule: ref },
