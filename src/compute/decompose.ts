@@ -16,7 +16,7 @@ export interface Decomposition {
   /** Eigenvalues of S S^T, descending; k of them. */
   readonly values: Float64Array;
   /** directions x k, row-major: the eigenvectors that the rule needs (`directionsOf`). */
-  readonly vectors: Float64Array;
+  readonly vectors: Float64Array<ArrayBuffer>;
 }
 
 export interface DecomposeComponents {
@@ -45,6 +45,7 @@ export async function decompose(
   const found = await meter.time('eigen', 'cpu', () =>
     pace.interruptible(() =>
       eigensolver.solve(gram, sum.short, {
+        buffers,
         vectors: (values) => {
           spectrum = withSplit(spectrumOf(values, sum.long, rule.alpha), splitRank);
           return directionsOf(spectrum, rule.variant);

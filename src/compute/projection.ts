@@ -57,6 +57,7 @@ export async function project(job: ProjectionJob, components: CpuComponents): Pr
   const decomposition = await decompose(sum, job, { ...components, meter });
   const input = await productsInput(job, squares, decomposition, meter);
   const added = await addProjected(input, { ...components, name: 'cpu', meter });
+  components.buffers.give(decomposition.vectors);
   return projected(job, squares, decomposition, added, meter);
 }
 

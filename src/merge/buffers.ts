@@ -14,7 +14,11 @@ export class BufferPool {
 
   /** Two float32 arrays of `elements` entries with unspecified content. */
   take(elements: number): { sum: Float32Array<ArrayBuffer>; update: Float32Array<ArrayBuffer> } {
-    const pair = this.#free.pop() ?? { sum: new ArrayBuffer(0), update: new ArrayBuffer(0) };
+    const bytes = elements * Float32Array.BYTES_PER_ELEMENT;
+    // The smallest that is large enough, else the largest, which is the least loss.
+    const order = this.#free.sort((a, b) => a.sum.byteLength - b.sum.byteLength);
+    const at = order.findIndex(({ sum }) => sum.byteLength >= bytes);
+    const pair = order.splice(at, 1)[0] ?? { sum: new ArrayBuffer(0), update: new ArrayBuffer(0) };
     return { sum: fitted(pair.sum, elements), update: fitted(pair.update, elements) };
   }
 

@@ -1,4 +1,5 @@
 /** The eigenproblem by the platform's LAPACK, called through koffi. */
+import type { Buffers } from '../buffers.ts';
 import { ComputeError } from '../errors.ts';
 import { type LapackLibrary, lapackCandidates, lapackInstallation, loadLapack } from './library.ts';
 import { type Eigensolver, reverseRows, solveBy } from './solver.ts';
@@ -36,8 +37,7 @@ function lapackSolver(library: LapackLibrary): Eigensolver {
   return {
     name: 'lapack',
     description: library.description,
-    solve: (g, n, request) =>
-      solveBy((matrix, order, wanted) => solve(library, matrix, order, wanted), LAPACK_ORDER_MAX, g, n, request),
+    solve: (g, n, request) => solveBy((...task) => solve(library, ...task), LAPACK_ORDER_MAX, g, n, request),
   };
 }
 
@@ -50,11 +50,12 @@ function solve(
   a: Float64Array,
   n: number,
   wanted: (ascending: Float64Array) => number,
-): Float64Array {
+  buffers: Buffers,
+): Float64Array<ArrayBuffer> {
   const order = Int32Array.of(n);
   const [d, e, tau] = [new Float64Array(n), new Float64Array(n), new Float64Array(n)];
-  const z = new Float64Array(n * n);
-  const work = new Float64Array(Math.max(1 + 4 * n + n * n, n * BLOCK + BLOCK_TABLE));
+  const z = buffers.float64(n * n);
+  const work = buffers.float64(Math.max(1 + 4 * n + n * n, n * BLOCK + BLOCK_TABLE));
   const iwork = new Int32Array(3 + 5 * n);
   const [lwork, liwork] = [Int32Array.of(work.length), Int32Array.of(iwork.length)];
   const info = new Int32Array(1);
@@ -76,7 +77,8 @@ function solve(
     library.dormtr(LEFT, LOWER, PLAIN, order, columns, a, order, tau, rows, order, work, lwork, info);
     done('dormtr');
   }
-  return reverseRows(count === n ? z : rows.slice(), n);
+  buffers.give(work);
+  return reverseRows(rows, n);
 }
 
 const [LOWER, LEFT, PLAIN, INITIAL] = [Buffer.from('L'), Buffer.from('L'), Buffer.from('N'), Buffer.from('I')];

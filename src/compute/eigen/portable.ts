@@ -1,4 +1,5 @@
 /** The eigenproblem by the kernel in `kernel/`: C compiled to WebAssembly with SIMD, which needs nothing installed. */
+import type { Buffers } from '../buffers.ts';
 import { ComputeError } from '../errors.ts';
 import { EIGEN_WASM } from './kernel/wasm.ts';
 import { lapackInstallation } from './library.ts';
@@ -51,20 +52,20 @@ export function openPortable(): Eigensolver {
       compiled ??= new WebAssembly.Module(Buffer.from(EIGEN_WASM, 'base64'));
       const kernel = kept ?? (new WebAssembly.Instance(compiled).exports as unknown as Exports);
       kept = null;
-      const result = solveBy(
-        (matrix, order, wanted) => solve(kernel, matrix, order, wanted),
-        PORTABLE_ORDER_MAX,
-        g,
-        n,
-        request,
-      );
+      const result = solveBy((...task) => solve(kernel, ...task), PORTABLE_ORDER_MAX, g, n, request);
       if (kernel.memory.buffer.byteLength <= KEPT_BYTES_MAX) kept = kernel;
       return result;
     },
   };
 }
 
-function solve(kernel: Exports, g: Float64Array, n: number, wanted: (ascending: Float64Array) => number): Float64Array {
+function solve(
+  kernel: Exports,
+  g: Float64Array,
+  n: number,
+  wanted: (ascending: Float64Array) => number,
+  buffers: Buffers,
+): Float64Array<ArrayBuffer> {
   // Rows lie at even distances and with at least one 0 behind them.
   const stride = (n + 2) & ~1;
   const width = Math.min(STRIPE, (n + 7) & ~7);
@@ -96,7 +97,7 @@ function solve(kernel: Exports, g: Float64Array, n: number, wanted: (ascending: 
   // Vectors whose rows are turned up to the same time together: rotations after it are left out.
   const ranks = Array.from({ length: count }, (_, rank) => ({ rank, column: order[n - 1 - rank]! }));
   ranks.sort((x, y) => last[x.column]! - last[y.column]! || x.column - y.column);
-  const vectors = new Float64Array(count * n);
+  const vectors = buffers.float64(count * n);
   for (let from = 0; from < count; from += width) {
     const part = ranks.slice(from, from + width);
     new Int32Array(kernel.memory.buffer, at.columns, part.length).set(part.map(({ column }) => column));

@@ -1,4 +1,5 @@
 /** What an eigensolver is, and the treatment before and after that is the same for every one. */
+import { Buffers } from '../buffers.ts';
 import { ComputeError } from '../errors.ts';
 
 export type EigensolverName = 'lapack' | 'portable';
@@ -9,13 +10,15 @@ export interface EigenRequest {
    * Default: all.
    */
   readonly vectors?: (values: Float64Array) => number;
+  /** Where work areas and the vectors are taken from; the vectors are the caller's to give back. Default: new memory. */
+  readonly buffers?: Buffers;
 }
 
 export interface SymmetricEigen {
   /** All n eigenvalues, descending; those that rounding alone explains (below largest * n * 2^-52) are 0. */
   readonly values: Float64Array;
   /** count x n, row-major: row i is the unit eigenvector of `values[i]`. Shares no memory with the input. */
-  readonly vectors: Float64Array;
+  readonly vectors: Float64Array<ArrayBuffer>;
 }
 
 /** Solves the eigenproblem of symmetric positive semidefinite matrices in float64 (docs/algorithms.md, C.5). */
@@ -37,7 +40,12 @@ export interface Eigensolver {
  * The part of a solver that differs: takes a matrix whose entries are below 2 and gives the wanted vectors as rows, that
  * of the largest eigenvalue first. It calls `wanted` once, with all eigenvalues ascending, for the number of vectors.
  */
-export type EigenKernel = (g: Float64Array, n: number, wanted: (ascending: Float64Array) => number) => Float64Array;
+export type EigenKernel = (
+  g: Float64Array,
+  n: number,
+  wanted: (ascending: Float64Array) => number,
+  buffers: Buffers,
+) => Float64Array<ArrayBuffer>;
 
 /**
  * Checks and scales g, solves it by `kernel` and sets the noise to 0.
@@ -69,7 +77,7 @@ export function solveBy(
   // underflow for matrices of very small or very large updates.
   const exponent = Math.floor(Math.log2(largest));
   scaleBy(g, -exponent);
-  const vectors = kernel(g, n, (ascending) => {
+  const taken = (ascending: Float64Array): number => {
     const floor = Math.abs(ascending[n - 1]!) * n * Number.EPSILON;
     for (let i = 0; i < n; i++) {
       const value = ascending[n - 1 - i]!;
@@ -77,7 +85,8 @@ export function solveBy(
     }
     scaleBy(values, exponent);
     return wanted();
-  });
+  };
+  const vectors = kernel(g, n, taken, request.buffers ?? new Buffers());
   return { values, vectors };
 }
 
@@ -111,14 +120,14 @@ function scaleBy(data: Float64Array, exponent: number): void {
   for (let i = 0; i < data.length; i++) data[i] = data[i]! * first * second;
 }
 
-function identityRows(count: number, n: number): Float64Array {
+function identityRows(count: number, n: number): Float64Array<ArrayBuffer> {
   const rows = new Float64Array(count * n);
   for (let i = 0; i < count; i++) rows[i * n + i] = 1;
   return rows;
 }
 
 /** Reverses the order of rows of length n, in place. */
-export function reverseRows(rows: Float64Array, n: number): Float64Array {
+export function reverseRows<Rows extends Float64Array>(rows: Rows, n: number): Rows {
   for (let low = 0, high = rows.length - n; low < high; low += n, high -= n) {
     const row = rows.slice(low, low + n);
     rows.copyWithin(low, high, high + n);
