@@ -60,7 +60,10 @@ export class CpuDevice implements MatrixDevice<CpuMatrix> {
       const session = await this.#session(graph);
       const feeds: Record<string, ort.Tensor> = {};
       for (const [name, matrix] of Object.entries(inputs)) feeds[name] = tensorOf(matrix);
-      await session.run(feeds, { Y: tensorOf(result) });
+      const { Y } = await session.run(feeds, { Y: tensorOf(result) });
+      // The binding gives a copy of what was written into `result`: its memory goes back now and not when it is collected.
+      const { buffer } = Y!.data as Float64Array<ArrayBuffer>;
+      if (buffer !== scratch.buffer) buffer.transfer(0);
     } catch (error) {
       throw new ComputeError('RUNTIME_FAILED', `onnxruntime could not run the graph ${graph}: ${String(error)}`, {
         graph,

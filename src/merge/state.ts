@@ -5,7 +5,7 @@
  * updates' norms, and for each tensor the sum of squares and the SHA-256 of its bytes. A tensor's hash is checked when
  * the tensor is read, and `state.json` ends with a hash of itself, so a cut or changed state is noticed and not used.
  */
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';
@@ -151,13 +151,9 @@ export async function openState(path: string, options: RunOptions = {}): Promise
           tensor: tensor.name,
         });
       }
-      const hash: Hash = createHash('sha256');
-      let offset = 0;
-      for await (const chunk of sum.chunks(tensor.name, readOptions)) {
-        hash.update(chunk);
-        target.set(chunk, offset);
-        offset += chunk.byteLength;
-      }
+      const hash = createHash('sha256');
+      // Into the caller's memory: a collector would free pieces of its own late, and a model has thousands.
+      await sum.readInto(tensor.name, target, (piece) => hash.update(piece), readOptions);
       if (hash.digest('hex') !== tensor.sha256) {
         throw corrupt(path, `the bytes of '${tensor.name}' changed`, { tensor: tensor.name });
       }

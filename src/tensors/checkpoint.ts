@@ -48,6 +48,12 @@ export interface Checkpoint {
   /** The raw little-endian bytes of a whole tensor. */
   readRaw(name: string, options?: RunOptions): Promise<Uint8Array>;
   /**
+   * The same over all of `out`, piece by piece; `seen` gets each piece when it is there.
+   *
+   * @throws RangeError when `out` has another length than the tensor
+   */
+  readInto(name: string, out: Uint8Array, seen: (piece: Uint8Array) => void, options?: RunOptions): Promise<void>;
+  /**
    * Where a tensor lies, for readers with file handles of their own, as in other threads. The range was inside the file
    * when it was opened; a reader that meets its end finds a file that changed.
    *
@@ -139,6 +145,24 @@ class FileCheckpoint implements Checkpoint {
     const bytes = allocate(info.byteLength, info);
     await file.read(bytes, begin, options);
     return bytes;
+  }
+
+  async readInto(
+    name: string,
+    out: Uint8Array,
+    seen: (piece: Uint8Array) => void,
+    options: RunOptions = {},
+  ): Promise<void> {
+    const { info, file, begin } = this.#find(name);
+    if (out.byteLength !== info.byteLength) {
+      throw new RangeError(`Tensor ${quote(name)} has ${info.byteLength} bytes, the target ${out.byteLength}.`);
+    }
+    for (let done = 0; done < info.byteLength; done += DEFAULT_CHUNK_BYTES) {
+      this.#requireOpen();
+      const piece = out.subarray(done, done + DEFAULT_CHUNK_BYTES);
+      await file.read(piece, begin + done, options);
+      seen(piece);
+    }
   }
 
   place(name: string): TensorPlace {

@@ -78,7 +78,8 @@ function solve(
     done('dormtr');
   }
   buffers.give(work);
-  return reverseRows(rows, n);
+  // The row of the largest comes first.
+  return reverseRows(z, n).subarray(0, count * n);
 }
 
 const [LOWER, LEFT, PLAIN, INITIAL] = [Buffer.from('L'), Buffer.from('L'), Buffer.from('N'), Buffer.from('I')];
