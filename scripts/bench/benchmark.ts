@@ -29,6 +29,8 @@ export interface BenchmarkResult {
   readonly outcomes: ReadonlyMap<string, BarOutcome>;
   readonly tables: readonly Table[];
   readonly notes: readonly string[];
+  /** For programs only: what the tables sum up, by a name of the benchmark's own. */
+  readonly details: Readonly<Record<string, readonly object[]>>;
 }
 
 export interface Benchmark {

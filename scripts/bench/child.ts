@@ -28,6 +28,8 @@ export class ProgramFailed extends Error {
 
 export interface ChildOptions {
   readonly signal?: AbortSignal;
+  /** Added to the environment. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Put before the command, e.g. one that pins it to cores. */
   readonly prefix?: readonly string[];
   /** Sees the output piece by piece; it is not collected then. */
@@ -39,7 +41,10 @@ export async function runProgram(command: readonly string[], options: ChildOptio
   options.signal?.throwIfAborted();
   const [program = '', ...args] = [...(options.prefix ?? []), ...command];
   const started = performance.now();
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(program, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...options.env },
+  });
   const stop = () => child.kill('SIGKILL');
   const timer = setTimeout(stop, CHILD_TIMEOUT_MS);
   options.signal?.addEventListener('abort', stop, { once: true });
