@@ -39,6 +39,8 @@ export interface Benchmark {
   readonly bars: readonly BarDefinition[];
   /** Outside programs and the commands that tell their versions. */
   readonly programs: Readonly<Record<string, readonly string[]>>;
+  /** Its files are so large that they belong on a disk, not in memory. */
+  readonly onDisk?: true;
   /** Free bytes that a run needs. */
   neededBytes(quick: boolean): number;
   run(context: BenchmarkContext): Promise<BenchmarkResult>;

@@ -8,6 +8,9 @@ export const CHILD_TIMEOUT_MS = 30 * 60_000;
 /** Characters of a failed process's last words that are shown. */
 const SHOWN_CHARS = 600;
 
+/** An error's message as Node and Python print it before or after the stack. */
+const MESSAGE = /^[\w.]*Error(?: \[\w+\])?: (.+)$/m;
+
 export interface Finished {
   readonly stdout: string;
   /** From start to exit. */
@@ -19,7 +22,7 @@ export class ProgramFailed extends Error {
   readonly stdout: string;
 
   constructor(program: string, code: number | null, stdout: string, stderr: string) {
-    const words = (stderr.trim() || stdout.trim()).slice(-SHOWN_CHARS);
+    const words = MESSAGE.exec(stderr)?.[1] ?? (stderr.trim() || stdout.trim()).slice(-SHOWN_CHARS);
     super(`${program} ended with ${code ?? 'a signal'}${words && `: ${words}`}`);
     this.name = new.target.name;
     this.stdout = stdout;

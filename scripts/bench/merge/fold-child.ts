@@ -1,0 +1,39 @@
+/** A process that takes one step: the clock runs from opening the update until the new state has its name. */
+import { residentMemory } from '../memory.ts';
+import { type Backend, type FoldInput, type FoldReport, fold, openEngine } from './subject.ts';
+
+export interface FoldJob extends FoldInput {
+  readonly backend: Backend;
+  readonly workers: number;
+}
+
+export interface Folded extends FoldReport {
+  readonly seconds: number;
+  /** Of opening the engine, which a daemon does once. */
+  readonly engineSeconds: number;
+  /** What the engine says it ran on. */
+  readonly device: string;
+  readonly description: string;
+  /** Resident bytes: with the main thread's modules loaded, with the engine open before any work, and at the peak. */
+  readonly loaded: number;
+  readonly idle: number;
+  readonly peak: number;
+}
+
+const job = JSON.parse(process.argv[2]!) as FoldJob;
+const loaded = residentMemory().now;
+const opening = performance.now();
+const engine = await openEngine(job.backend, job.workers);
+const engineSeconds = (performance.now() - opening) / 1000;
+try {
+  const idle = residentMemory().now;
+  const started = performance.now();
+  const report = await fold(job, engine);
+  const seconds = (performance.now() - started) / 1000;
+  const { peak } = residentMemory();
+  const { device, description } = engine;
+  const result: Folded = { ...report, seconds, engineSeconds, device, description, loaded, idle, peak };
+  process.stdout.write(JSON.stringify(result));
+} finally {
+  await engine.close();
+}

@@ -1,0 +1,131 @@
+import type { BarDefinition } from '../bars.ts';
+import type { BenchmarkContext, Cell } from '../benchmark.ts';
+import type { Findings, Group } from '../groups.ts';
+import { BAR_CORES, pinToBarCores } from '../machine.ts';
+import { findTorch } from '../python.ts';
+import { interleave, median, medianRatio } from '../rounds.ts';
+import type { Variant } from './floor.ts';
+import { clipVision, largestBytes, matrixShapes, type ShapeCount, VIT_B32, VIT_TINY } from './models.ts';
+import { describeNumpy, findNumpy, svdSeconds } from './numpy.ts';
+import { measureRate, medianRate } from './rate.ts';
+import { reportSteps } from './report.ts';
+import { foldFirst, removeAll, syntheticUpdates, takeStep } from './steps.ts';
+import { type Backend, CPU, PORTABLE } from './subject.ts';
+
+const MIB = 2 ** 20;
+/** Working copies of the largest tensor that a step may hold, and what it may need whatever the model. */
+const COPIES = 8;
+const FIXED_BYTES = 128 * MIB;
+
+const speed = (id: string, what: string, target: number): BarDefinition => ({
+  id: `merge.${id}.speedup`,
+  what: `ViT-B/32 on ${BAR_CORES} cores, cpu: the reference's SVDs alone / one whole step, ${what}`,
+  unit: 'ratio',
+  target,
+  sense: 'at least',
+  numeratorIs: "seconds of numpy's full SVD of one float32 matrix of each shape times how many have it",
+  denominatorIs: 'seconds from opening the second update until the new state has its name, in a fresh process',
+});
+
+const bars: readonly BarDefinition[] = [
+  speed('ref', 'variant ref, LAPACK', 4),
+  speed('lite', 'variant lite, LAPACK', 5),
+  speed('portable', 'variant ref, portable eigensolver', 1),
+  {
+    id: 'merge.memory.vitb32',
+    what: `peak resident memory above idle of that step (ref, LAPACK), highest of all rounds / (${COPIES} x the largest tensor + 128 MiB)`,
+    unit: 'ratio',
+    target: 1,
+    sense: 'at most',
+    numeratorIs: 'bytes at the peak of the whole process, less those with all modules loaded and the engine open',
+    denominatorIs: `${COPIES} x the float32 bytes of the largest tensor + 128 MiB`,
+  },
+];
+
+/** The step that the bars are about, beside what the published implementation spends its time on. */
+export const vitB32Group: Group = { bars, run };
+
+const STEPS = {
+  ref: { variant: 'ref', backend: CPU },
+  lite: { variant: 'lite', backend: CPU },
+  portable: { variant: 'ref', backend: PORTABLE },
+} satisfies Record<string, { variant: Variant; backend: Backend }>;
+
+async function run(context: BenchmarkContext, findings: Findings): Promise<void> {
+  const { quick, say, signal, rounds: count } = context;
+  const { outcomes, notes } = findings;
+  const prefix = await pinToBarCores();
+  const python = { signal, prefix, threads: BAR_CORES };
+  const numpy = await findNumpy(context);
+  notes.push(`reference: ${describeNumpy(numpy)}, ${BAR_CORES} threads`);
+  const torch = await findTorch({ wanted: context.python, install: context.install, signal }).catch((error: Error) => {
+    signal.throwIfAborted();
+    notes.push(`torch was not measured: ${error.message}`);
+    return undefined;
+  });
+  const model = quick ? clipVision('vit-tiny', VIT_TINY) : clipVision('vit-b32', VIT_B32);
+  const shapes = matrixShapes(model);
+  const updates = await syntheticUpdates(context, model, 2);
+  const states = {
+    ref: (await foldFirst(context, updates, { variant: 'ref', keep: [1] })).states.get(1)!,
+    lite: (await foldFirst(context, updates, { variant: 'lite', keep: [1] })).states.get(1)!,
+  };
+  const take = ({ variant, backend }: { variant: Variant; backend: Backend }) =>
+    takeStep(context, { updates, step: 2, from: states[variant], variant, backend, prefix });
+  const rounds = await interleave(
+    count,
+    {
+      numpy: () => svdSeconds('numpy', numpy.python, shapes, python),
+      ref: () => take(STEPS.ref),
+      lite: () => take(STEPS.lite),
+      portable: () => take(STEPS.portable),
+      torch: async () => (torch === undefined ? undefined : svdSeconds('torch', torch, shapes, python)),
+      rate: () => measureRate(context, python),
+    },
+    (round) => say(`${model.name} beside numpy: round ${round + 1} of ${count}`),
+  );
+  for (const id of ['ref', 'lite', 'portable'] as const) {
+    const fractions = rounds.map((round) => ({ numerator: round.numpy.seconds, denominator: round[id].seconds }));
+    outcomes.set(`merge.${id}.speedup`, medianRatio(fractions));
+  }
+  outcomes.set('merge.memory.vitb32', {
+    numerator: Math.max(...rounds.map(({ ref }) => ref.peak - ref.idle)),
+    denominator: COPIES * largestBytes(model) + FIXED_BYTES,
+  });
+  const svd = [
+    svdRow(
+      `numpy ${numpy.numpy}`,
+      shapes,
+      rounds.map((round) => round.numpy),
+    ),
+    ...(torch === undefined
+      ? []
+      : [
+          svdRow(
+            `torch ${rounds[0]!.torch!.version}`,
+            shapes,
+            rounds.map((round) => round.torch!),
+          ),
+        ]),
+  ];
+  findings.tables.push({ title: `full SVDs of ${model.name}, float32, ${BAR_CORES} threads, seconds`, rows: svd });
+  const steps = (['ref', 'lite', 'portable'] as const).map((id) => ({
+    shape: model.name,
+    ...STEPS[id],
+    rounds: rounds.map((round) => round[id]),
+  }));
+  reportSteps(findings, `one step of ${model.name}`, steps, medianRate(rounds.map((round) => round.rate)));
+  await removeAll([...Object.values(states), updates.at(1), updates.at(2)]);
+}
+
+/** Medians of one SVD of each shape, and of the whole. */
+function svdRow(
+  what: string,
+  shapes: readonly ShapeCount[],
+  runs: readonly { readonly seconds: number; readonly each: readonly number[] }[],
+): Record<string, Cell> {
+  const each = shapes.map(({ rows, columns, count }, i) => {
+    return [`${count} of ${rows} x ${columns}`, median(runs.map((run) => run.each[i]!))] as const;
+  });
+  return { what, ...Object.fromEntries(each), 'times counts': median(runs.map((run) => run.seconds)) };
+}
