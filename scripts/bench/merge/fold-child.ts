@@ -14,25 +14,23 @@ export interface Folded extends FoldReport {
   /** What the engine says it ran on. */
   readonly device: string;
   readonly description: string;
-  /** Resident bytes: with the main thread's modules loaded, with the engine open before any work, and at the peak. */
-  readonly loaded: number;
+  /** Resident bytes: with all modules loaded, before the engine is opened; and at the peak. */
   readonly idle: number;
   readonly peak: number;
 }
 
 const job = JSON.parse(process.argv[2]!) as FoldJob;
-const loaded = residentMemory().now;
+const idle = residentMemory().now;
 const opening = performance.now();
 const engine = await openEngine(job.backend, job.workers);
 const engineSeconds = (performance.now() - opening) / 1000;
 try {
-  const idle = residentMemory().now;
   const started = performance.now();
   const report = await fold(job, engine);
   const seconds = (performance.now() - started) / 1000;
   const { peak } = residentMemory();
   const { device, description } = engine;
-  const result: Folded = { ...report, seconds, engineSeconds, device, description, loaded, idle, peak };
+  const result: Folded = { ...report, seconds, engineSeconds, device, description, idle, peak };
   process.stdout.write(JSON.stringify(result));
 } finally {
   await engine.close();

@@ -32,7 +32,7 @@ export function reportSteps(
   tables.push({
     title: `${title}, medians of ${steps[0]?.rounds.length ?? 0} rounds`,
     rows: records.map((record): Record<string, Cell> => {
-      const { shape, variant, backend, seconds, loaded, idle, peak, gflop, floorSeconds } = record;
+      const { shape, variant, backend, seconds, idle, peak, gflop, floorSeconds } = record;
       return {
         shape,
         variant,
@@ -40,7 +40,6 @@ export function reportSteps(
         seconds,
         'peak MiB': peak / MIB,
         'above idle MiB': (peak - idle) / MIB,
-        'above loaded MiB': (peak - loaded) / MIB,
         GFLOP: gflop,
         'GFLOP/s': gflop / seconds,
         '% of OpenBLAS': (100 * gflop) / seconds / rate.openblas.float64,
@@ -51,10 +50,19 @@ export function reportSteps(
   });
   const phases = records.flatMap(({ shape, variant, backend, phases }) =>
     phases.map(({ name, device, seconds, gflop }) => {
-      return { shape, variant, backend, phase: name, device, seconds, GFLOP: gflop, 'GFLOP/s': gflop / seconds };
+      return {
+        shape,
+        variant,
+        backend,
+        phase: name,
+        device,
+        seconds,
+        GFLOP: gflop,
+        'GFLOP/s': gflop > 0 ? gflop / seconds : null,
+      };
     }),
   );
-  if (phases.length > 0) tables.push({ title: `${title}: phases of the median round`, rows: phases });
+  tables.push({ title: `${title}: phases of the median round, seconds summed over threads`, rows: phases });
   tables.push({ title: `${title}: rates of matrix products in the same rounds`, rows: rateRows(rate) });
   details.steps = [...(details.steps ?? []), ...records.map((record) => ({ ...record, rate }))];
 }
@@ -64,7 +72,6 @@ function recordOf({ shape, variant, backend, rounds }: StepRounds, rate: Rate) {
   const seconds = median(rounds.map((round) => round.seconds));
   const middle = rounds.find((round) => round.seconds === seconds)!;
   const floor = floorGflop(variant, middle.matrices);
-  const counted = middle.phases.reduce((sum, { gflop }) => sum + gflop, 0);
   return {
     shape,
     variant,
@@ -72,11 +79,10 @@ function recordOf({ shape, variant, backend, rounds }: StepRounds, rate: Rate) {
     description: middle.description,
     seconds,
     rounds: rounds.map((round) => round.seconds),
-    loaded: median(rounds.map((round) => round.loaded)),
     idle: median(rounds.map((round) => round.idle)),
     peak: Math.max(...rounds.map((round) => round.peak)),
-    /** By the phases' own count, or that of the floor where they do not count. */
-    gflop: counted > 0 ? counted : floor,
+    /** By the phases' own count. */
+    gflop: middle.phases.reduce((sum, phase) => sum + phase.gflop, 0),
     floorGflop: floor,
     floorSeconds: floor / rate.openblas.float64,
     phases: middle.phases,

@@ -3,7 +3,13 @@ import { writeFile } from 'node:fs/promises';
 import { checkPayload, encodeTaskVector, expand, openPayload, tableOf } from '../../../src/codec/index.ts';
 import { encodeTernary } from '../../../src/codec/payload-encode.ts';
 import type { TernaryTensor } from '../../../src/codec/types.ts';
-import * as compute from '../../../src/compute/index.ts';
+import {
+  createEngine,
+  type Eigensolver,
+  type MatrixEngine,
+  openEigensolver,
+  type Phase,
+} from '../../../src/compute/index.ts';
 import { encodeModel } from '../../../src/compute/onnx-model.ts';
 import { exportMerged, foldStep, isLinearByDefault, openState } from '../../../src/merge/index.ts';
 import type { RunOptions } from '../../../src/run-options.ts';
@@ -23,19 +29,10 @@ export const CPU: Backend = { device: 'cpu', eigensolver: 'lapack' };
 export const PORTABLE: Backend = { device: 'cpu', eigensolver: 'portable' };
 export const WEBGPU: Backend = { device: 'webgpu', eigensolver: 'lapack' };
 
-export type Engine = compute.MatrixEngine;
+export type { MatrixEngine, Phase, TernaryTensor };
 
-export function openEngine({ device, eigensolver }: Backend, workers: number): Promise<Engine> {
-  const options = { device, eigensolver, workers };
-  return compute.createEngine(options);
-}
-
-/** One phase of a step: what ran where, for how long. */
-export interface Phase {
-  readonly name: string;
-  readonly device: string;
-  readonly seconds: number;
-  readonly gflop: number;
+export function openEngine(backend: Backend, workers: number): Promise<MatrixEngine> {
+  return createEngine({ ...backend, workers });
 }
 
 export interface FoldInput {
@@ -48,12 +45,13 @@ export interface FoldInput {
 }
 
 export interface FoldReport {
+  /** Seconds are summed over threads. */
   readonly phases: readonly Phase[];
   readonly matrices: readonly Projected[];
 }
 
 /** One step as the daemon takes it: checks the payload, then folds it tensor by tensor as it is decoded. */
-export async function fold(input: FoldInput, engine: Engine, run: RunOptions = {}): Promise<FoldReport> {
+export async function fold(input: FoldInput, engine: MatrixEngine, run: RunOptions = {}): Promise<FoldReport> {
   const { from, to, tensors, variant } = input;
   const table = tensors.map(({ name, shape }) => ({ name, shape, elements: shape.reduce((a, b) => a * b, 1) }));
   const { norm } = await checkPayload(input.payload, table, run);
@@ -70,13 +68,11 @@ export async function fold(input: FoldInput, engine: Engine, run: RunOptions = {
       const [rows = 1, columns = 1] = tensors[i]!.shape;
       return projected ? [{ rows, columns, splitRank: splitRank ?? 0 }] : [];
     });
-    return { phases: (summary as { phases?: readonly Phase[] }).phases ?? [], matrices };
+    return { phases: summary.phases, matrices };
   } finally {
     await payload.close();
   }
 }
-
-export type { TernaryTensor };
 
 /** Writes the payload of ternary tensors. */
 export async function writeTernary(
@@ -172,15 +168,7 @@ export function productModel(type: 'float32' | 'float64'): Uint8Array {
   });
 }
 
-export interface Eigensolver {
-  readonly description: string;
-  /** Eigenvalues, descending, of an n x n matrix, with all eigenvectors. The matrix may be overwritten. */
-  solve(matrix: Float64Array, n: number): { readonly values: Float64Array };
-}
-
 /** The eigensolver through the platform's LAPACK. */
 export function openLapack(): Eigensolver {
-  const { openEigensolver } = compute as { openEigensolver?: (choice: 'lapack') => Eigensolver };
-  if (openEigensolver === undefined) throw new Error('this version has no eigensolver through LAPACK');
   return openEigensolver('lapack');
 }

@@ -37,7 +37,8 @@ const bars: readonly BarDefinition[] = [
     unit: 'ratio',
     target: 1,
     sense: 'at most',
-    numeratorIs: 'bytes at the peak of the whole process, less those with all modules loaded and the engine open',
+    numeratorIs:
+      'bytes at the peak of the whole process, less those with all modules loaded, before the engine is opened',
     denominatorIs: `${COPIES} x the float32 bytes of the largest tensor + 128 MiB`,
   },
 ];
