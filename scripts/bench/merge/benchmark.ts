@@ -3,11 +3,11 @@ import { runGroups } from '../groups.ts';
 import { differenceGroup } from './difference.ts';
 import { eigenGroup } from './eigen.ts';
 import { growthGroup } from './growth.ts';
-import { layersGroup } from './layers.ts';
+import { memoryGroup } from './memory.ts';
 import { shapesGroup } from './shapes.ts';
 import { vitB32Group } from './vitb32.ts';
 
-const GROUPS = [vitB32Group, layersGroup, growthGroup, eigenGroup, differenceGroup, shapesGroup];
+const GROUPS = [vitB32Group, memoryGroup, growthGroup, eigenGroup, differenceGroup, shapesGroup];
 
 /** Three states of a ViT of 24 layers, 0.7 GB each, and updates. */
 const NEEDED_BYTES = 4 * 2 ** 30;

@@ -10,10 +10,17 @@ const GEMM = 'merge/gemm-child';
 const FULL = { side: 2048, repeats: 3 };
 const QUICK = { side: 128, repeats: 1 };
 
-/** In 1e9 operations per second; `openblas` is numpy's, `onnxruntime` that of its Gemm. */
+type Rates = Readonly<Record<'float64' | 'float32', number>>;
+
+/** In 1e9 operations per second; `openblas` is numpy's, if there is one, `onnxruntime` that of its Gemm. */
 export interface Rate {
-  readonly openblas: Readonly<Record<'float64' | 'float32', number>>;
-  readonly onnxruntime: Readonly<Record<'float64' | 'float32', number>>;
+  readonly openblas: Rates | null;
+  readonly onnxruntime: Rates;
+}
+
+/** The float64 rate of the faster of the two. */
+export function fastest({ openblas, onnxruntime }: Rate): number {
+  return Math.max(openblas?.float64 ?? 0, onnxruntime.float64);
 }
 
 /** Measures it once: the best of a few products of 2048 x 2048. */
@@ -23,8 +30,10 @@ export async function measureRate(
 ): Promise<Rate> {
   const { signal, workspace, quick } = context;
   const { side, repeats } = quick ? QUICK : FULL;
-  const { python } = await findNumpy(context);
-  const numpy = await runScript<Gemm>(python, 'gemm_reference.py', [side, repeats], { signal, ...run });
+  const found = await findNumpy(context).catch(() => null);
+  signal.throwIfAborted();
+  const numpy =
+    found && (await runScript<Gemm>(found.python, 'gemm_reference.py', [side, repeats], { signal, ...run }));
   const job: GemmJob = { side, repeats, threads: run.threads };
   const child = await measuredModule(workspace, GEMM, signal);
   const onnxruntime = await runModule<Gemm>(child, job, { signal, prefix: run.prefix });
@@ -32,23 +41,27 @@ export async function measureRate(
     float64: (2 * side ** 3) / seconds.float64 / 1e9,
     float32: (2 * side ** 3) / seconds.float32 / 1e9,
   });
-  return { openblas: rates(numpy), onnxruntime: rates(onnxruntime) };
+  return { openblas: numpy && rates(numpy), onnxruntime: rates(onnxruntime) };
 }
 
 /** Each figure's median over the rounds. */
 export function medianRate(rates: readonly Rate[]): Rate {
-  const of = (by: keyof Rate) => ({
-    float64: median(rates.map((rate) => rate[by].float64)),
-    float32: median(rates.map((rate) => rate[by].float32)),
+  const of = (all: readonly Rates[]): Rates => ({
+    float64: median(all.map((rate) => rate.float64)),
+    float32: median(all.map((rate) => rate.float32)),
   });
-  return { openblas: of('openblas'), onnxruntime: of('onnxruntime') };
+  const openblas = rates.flatMap((rate) => (rate.openblas === null ? [] : [rate.openblas]));
+  return {
+    openblas: openblas.length === 0 ? null : of(openblas),
+    onnxruntime: of(rates.map((rate) => rate.onnxruntime)),
+  };
 }
 
-export function rateRows(rate: Rate): Record<string, Cell>[] {
-  const row = (what: string, by: keyof Rate) => ({
+export function rateRows({ openblas, onnxruntime }: Rate): Record<string, Cell>[] {
+  const row = (what: string, rates: Rates | null) => ({
     what,
-    'float64 GFLOP/s': rate[by].float64,
-    'float32 GFLOP/s': rate[by].float32,
+    'float64 GFLOP/s': rates?.float64 ?? null,
+    'float32 GFLOP/s': rates?.float32 ?? null,
   });
-  return [row('numpy, OpenBLAS', 'openblas'), row('onnxruntime, Gemm on its cpu provider', 'onnxruntime')];
+  return [row('numpy, OpenBLAS', openblas), row('onnxruntime, Gemm on its cpu provider', onnxruntime)];
 }

@@ -4,7 +4,7 @@ import type { Findings } from '../groups.ts';
 import { median } from '../rounds.ts';
 import { floorGflop, type Variant } from './floor.ts';
 import type { Folded } from './fold-child.ts';
-import { type Rate, rateRows } from './rate.ts';
+import { fastest, type Rate, rateRows } from './rate.ts';
 import type { Backend } from './subject.ts';
 
 const MIB = 2 ** 20;
@@ -42,7 +42,7 @@ export function reportSteps(
         'above idle MiB': (peak - idle) / MIB,
         GFLOP: gflop,
         'GFLOP/s': gflop / seconds,
-        '% of OpenBLAS': (100 * gflop) / seconds / rate.openblas.float64,
+        '% of the rate': (100 * gflop) / seconds / fastest(rate),
         'floor s': floorSeconds,
         '/ floor': seconds / floorSeconds,
       };
@@ -84,7 +84,7 @@ function recordOf({ shape, variant, backend, rounds }: StepRounds, rate: Rate) {
     /** By the phases' own count. */
     gflop: middle.phases.reduce((sum, phase) => sum + phase.gflop, 0),
     floorGflop: floor,
-    floorSeconds: floor / rate.openblas.float64,
+    floorSeconds: floor / fastest(rate),
     phases: middle.phases,
   };
 }

@@ -1,21 +1,17 @@
-import type { BarDefinition } from '../bars.ts';
+import { type BarDefinition, isAsked } from '../bars.ts';
 import type { BenchmarkContext, Cell } from '../benchmark.ts';
 import type { Findings, Group } from '../groups.ts';
 import { BAR_CORES, pinToBarCores } from '../machine.ts';
 import { findTorch } from '../python.ts';
 import { interleave, median, medianRatio } from '../rounds.ts';
 import type { Variant } from './floor.ts';
-import { clipVision, largestBytes, matrixShapes, type ShapeCount, VIT_B32, VIT_TINY } from './models.ts';
+import type { Folded } from './fold-child.ts';
+import { clipVision, matrixShapes, type ShapeCount, VIT_B32, VIT_TINY } from './models.ts';
 import { describeNumpy, findNumpy, svdSeconds } from './numpy.ts';
 import { measureRate, medianRate } from './rate.ts';
 import { reportSteps } from './report.ts';
 import { foldFirst, removeAll, syntheticUpdates, takeStep } from './steps.ts';
 import { type Backend, CPU, PORTABLE } from './subject.ts';
-
-const MIB = 2 ** 20;
-/** Working copies of the largest tensor that a step may hold, and what it may need whatever the model. */
-const COPIES = 8;
-const FIXED_BYTES = 128 * MIB;
 
 const speed = (id: string, what: string, target: number): BarDefinition => ({
   id: `merge.${id}.speedup`,
@@ -31,16 +27,6 @@ const bars: readonly BarDefinition[] = [
   speed('ref', 'variant ref, LAPACK', 4),
   speed('lite', 'variant lite, LAPACK', 5),
   speed('portable', 'variant ref, portable eigensolver', 1),
-  {
-    id: 'merge.memory.vitb32',
-    what: `peak resident memory above idle of that step (ref, LAPACK), highest of all rounds / (${COPIES} x the largest tensor + 128 MiB)`,
-    unit: 'ratio',
-    target: 1,
-    sense: 'at most',
-    numeratorIs:
-      'bytes at the peak of the whole process, less those with all modules loaded, before the engine is opened',
-    denominatorIs: `${COPIES} x the float32 bytes of the largest tensor + 128 MiB`,
-  },
 ];
 
 /** The step that the bars are about, beside what the published implementation spends its time on. */
@@ -51,6 +37,7 @@ const STEPS = {
   lite: { variant: 'lite', backend: CPU },
   portable: { variant: 'ref', backend: PORTABLE },
 } satisfies Record<string, { variant: Variant; backend: Backend }>;
+const IDS = ['ref', 'lite', 'portable'] as const;
 
 async function run(context: BenchmarkContext, findings: Findings): Promise<void> {
   const { quick, say, signal, rounds: count } = context;
@@ -71,28 +58,30 @@ async function run(context: BenchmarkContext, findings: Findings): Promise<void>
     ref: (await foldFirst(context, updates, { variant: 'ref', keep: [1] })).states.get(1)!,
     lite: (await foldFirst(context, updates, { variant: 'lite', keep: [1] })).states.get(1)!,
   };
-  const take = ({ variant, backend }: { variant: Variant; backend: Backend }) =>
-    takeStep(context, { updates, step: 2, from: states[variant], variant, backend, prefix });
+  const asked = IDS.filter((id) => isAsked(`merge.${id}.speedup`, context.only));
+  const takes: Record<string, () => Promise<Folded>> = {};
+  for (const id of asked) {
+    const { variant, backend } = STEPS[id];
+    const step = { updates, step: 2, from: states[variant], variant, backend, prefix };
+    takes[id] = () => takeStep(context, step);
+  }
   const rounds = await interleave(
     count,
     {
       numpy: () => svdSeconds('numpy', numpy.python, shapes, python),
-      ref: () => take(STEPS.ref),
-      lite: () => take(STEPS.lite),
-      portable: () => take(STEPS.portable),
+      steps: async () => (await interleave(1, takes))[0]!,
       torch: async () => (torch === undefined ? undefined : svdSeconds('torch', torch, shapes, python)),
       rate: () => measureRate(context, python),
     },
     (round) => say(`${model.name} beside numpy: round ${round + 1} of ${count}`),
   );
-  for (const id of ['ref', 'lite', 'portable'] as const) {
-    const fractions = rounds.map((round) => ({ numerator: round.numpy.seconds, denominator: round[id].seconds }));
+  for (const id of asked) {
+    const fractions = rounds.map((round) => ({
+      numerator: round.numpy.seconds,
+      denominator: round.steps[id]!.seconds,
+    }));
     outcomes.set(`merge.${id}.speedup`, medianRatio(fractions));
   }
-  outcomes.set('merge.memory.vitb32', {
-    numerator: Math.max(...rounds.map(({ ref }) => ref.peak - ref.idle)),
-    denominator: COPIES * largestBytes(model) + FIXED_BYTES,
-  });
   const svd = [
     svdRow(
       `numpy ${numpy.numpy}`,
@@ -110,10 +99,10 @@ async function run(context: BenchmarkContext, findings: Findings): Promise<void>
         ]),
   ];
   findings.tables.push({ title: `full SVDs of ${model.name}, float32, ${BAR_CORES} threads, seconds`, rows: svd });
-  const steps = (['ref', 'lite', 'portable'] as const).map((id) => ({
+  const steps = asked.map((id) => ({
     shape: model.name,
     ...STEPS[id],
-    rounds: rounds.map((round) => round[id]),
+    rounds: rounds.map((round) => round.steps[id]!),
   }));
   reportSteps(findings, `one step of ${model.name}`, steps, medianRate(rounds.map((round) => round.rate)));
   await removeAll([...Object.values(states), updates.at(1), updates.at(2)]);
