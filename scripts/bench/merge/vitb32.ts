@@ -46,11 +46,13 @@ async function run(context: BenchmarkContext, findings: Findings): Promise<void>
   const python = { signal, prefix, threads: BAR_CORES };
   const numpy = await findNumpy(context);
   notes.push(`reference: ${describeNumpy(numpy)}, ${BAR_CORES} threads`);
-  const torch = await findTorch({ wanted: context.python, install: context.install, signal }).catch((error: Error) => {
+  const without = (error: Error) => {
     signal.throwIfAborted();
-    notes.push(`torch was not measured: ${error.message}`);
+    const note = `torch was not measured: ${error.message}`;
+    if (!notes.includes(note)) notes.push(note);
     return undefined;
-  });
+  };
+  const torch = await findTorch({ wanted: context.python, install: context.install, signal }).catch(without);
   const model = quick ? clipVision('vit-tiny', VIT_TINY) : clipVision('vit-b32', VIT_B32);
   const shapes = matrixShapes(model);
   const updates = await syntheticUpdates(context, model, 2);
@@ -70,7 +72,7 @@ async function run(context: BenchmarkContext, findings: Findings): Promise<void>
     {
       numpy: () => svdSeconds('numpy', numpy.python, shapes, python),
       steps: async () => (await interleave(1, takes))[0]!,
-      torch: async () => (torch === undefined ? undefined : svdSeconds('torch', torch, shapes, python)),
+      torch: async () => (torch === undefined ? undefined : svdSeconds('torch', torch, shapes, python).catch(without)),
       rate: () => measureRate(context, python),
     },
     (round) => say(`${model.name} beside numpy: round ${round + 1} of ${count}`),
@@ -82,23 +84,11 @@ async function run(context: BenchmarkContext, findings: Findings): Promise<void>
     }));
     outcomes.set(`merge.${id}.speedup`, medianRatio(fractions));
   }
-  const svd = [
-    svdRow(
-      `numpy ${numpy.numpy}`,
-      shapes,
-      rounds.map((round) => round.numpy),
-    ),
-    ...(torch === undefined
-      ? []
-      : [
-          svdRow(
-            `torch ${rounds[0]!.torch!.version}`,
-            shapes,
-            rounds.map((round) => round.torch!),
-          ),
-        ]),
-  ];
-  findings.tables.push({ title: `full SVDs of ${model.name}, float32, ${BAR_CORES} threads, seconds`, rows: svd });
+  const torchRuns = rounds.flatMap((round) => round.torch ?? []);
+  const svd = [`numpy ${numpy.numpy}`, rounds.map((round) => round.numpy)] as const;
+  const withTorch = torchRuns.length === 0 ? [] : [[`torch ${torchRuns[0]!.version}`, torchRuns] as const];
+  const rows = [svd, ...withTorch].map(([what, runs]) => svdRow(what, shapes, runs));
+  findings.tables.push({ title: `full SVDs of ${model.name}, float32, ${BAR_CORES} threads, seconds`, rows });
   const steps = asked.map((id) => ({
     shape: model.name,
     ...STEPS[id],
