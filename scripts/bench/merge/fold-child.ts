@@ -11,8 +11,7 @@ export interface Folded extends FoldReport {
   readonly seconds: number;
   /** Of opening the engine, which a daemon does once. */
   readonly engineSeconds: number;
-  /** What the engine says it ran on. */
-  readonly device: string;
+  /** The engine's own words: what it ran on. */
   readonly description: string;
   /** Resident bytes: with all modules loaded, before the engine is opened; and at the peak. */
   readonly idle: number;
@@ -29,8 +28,8 @@ try {
   const report = await fold(job, engine);
   const seconds = (performance.now() - started) / 1000;
   const { peak } = residentMemory();
-  const { device, description } = engine;
-  const result: Folded = { ...report, seconds, engineSeconds, device, description, idle, peak };
+  const { description } = engine;
+  const result: Folded = { ...report, seconds, engineSeconds, description, idle, peak };
   process.stdout.write(JSON.stringify(result));
 } finally {
   await engine.close();

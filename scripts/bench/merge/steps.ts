@@ -8,7 +8,7 @@ import { BAR_CORES } from '../machine.ts';
 import type { Variant } from './floor.ts';
 import type { Folded, FoldJob } from './fold-child.ts';
 import type { Model } from './models.ts';
-import { type Backend, CPU, fold, openEngine } from './subject.ts';
+import { type Backend, CPU, type FoldReport, fold, openEngine } from './subject.ts';
 import { writeUpdate } from './updates.ts';
 
 const FOLD = 'merge/fold-child';
@@ -52,11 +52,13 @@ export async function foldFirst(
     for (let step = 1; step <= steps; step++) {
       if (step > 1) say(`${model.name}, ${variant}: update ${step} of ${steps}`);
       const from = step === 1 ? null : path(step - 1);
-      await fold({ from, to: path(step), payload: at(step), tensors: model.tensors, variant }, engine, { signal });
+      const report = await fold({ from, to: path(step), payload: at(step), tensors: model.tensors, variant }, engine, {
+        signal,
+      });
+      if (step > 1) requireProducts(report, backend);
       if (keep.includes(step)) states.set(step, path(step));
       if (from !== null && !keep.includes(step - 1)) await rm(from, { recursive: true });
     }
-    if (engine.device !== backend.device) throw new Error(`the engine went over to ${engine.device}`);
     return { states, seconds: (performance.now() - started) / 1000 };
   } finally {
     await engine.close();
@@ -83,11 +85,18 @@ export async function takeStep(
   const job: FoldJob = { from, to, payload: updates.at(step), tensors, variant, backend, workers: BAR_CORES };
   try {
     const folded = await runModule<Folded>(await measuredModule(workspace, FOLD, signal), job, { signal, prefix });
-    if (folded.device !== backend.device) throw new Error(`the engine went over to ${folded.device}`);
+    requireProducts(folded, backend);
     return folded;
   } finally {
     await rm(to, { recursive: true, force: true });
   }
+}
+
+/** An engine that went over to another device would make the figures those of another backend. */
+function requireProducts({ phases }: FoldReport, { device }: Backend): void {
+  const devices = phases.filter(({ name }) => name === 'products').map((phase) => phase.device);
+  if (devices.includes(device)) return;
+  throw new Error(`asked for ${device}, but the large products ran on ${devices.join(', ') || 'nothing'}`);
 }
 
 /** Removes states and updates. */
