@@ -29,6 +29,8 @@ export interface BenchmarkResult {
   readonly outcomes: ReadonlyMap<string, BarOutcome>;
   readonly tables: readonly Table[];
   readonly notes: readonly string[];
+  /** For programs only: what the tables sum up, by a name of the benchmark's own. */
+  readonly details: Readonly<Record<string, readonly object[]>>;
 }
 
 export interface Benchmark {
@@ -37,6 +39,8 @@ export interface Benchmark {
   readonly bars: readonly BarDefinition[];
   /** Outside programs and the commands that tell their versions. */
   readonly programs: Readonly<Record<string, readonly string[]>>;
+  /** Its files are so large that they belong on a disk, not in memory. */
+  readonly onDisk?: true;
   /** Free bytes that a run needs. */
   neededBytes(quick: boolean): number;
   run(context: BenchmarkContext): Promise<BenchmarkResult>;

@@ -8,6 +8,9 @@ export const CHILD_TIMEOUT_MS = 30 * 60_000;
 /** Characters of a failed process's last words that are shown. */
 const SHOWN_CHARS = 600;
 
+/** An error's message as Node and Python print it before or after the stack. */
+const MESSAGE = /^[\w.]*Error(?: \[\w+\])?: (.+)$/m;
+
 export interface Finished {
   readonly stdout: string;
   /** From start to exit. */
@@ -19,7 +22,7 @@ export class ProgramFailed extends Error {
   readonly stdout: string;
 
   constructor(program: string, code: number | null, stdout: string, stderr: string) {
-    const words = (stderr.trim() || stdout.trim()).slice(-SHOWN_CHARS);
+    const words = MESSAGE.exec(stderr)?.[1] ?? (stderr.trim() || stdout.trim()).slice(-SHOWN_CHARS);
     super(`${program} ended with ${code ?? 'a signal'}${words && `: ${words}`}`);
     this.name = new.target.name;
     this.stdout = stdout;
@@ -28,6 +31,8 @@ export class ProgramFailed extends Error {
 
 export interface ChildOptions {
   readonly signal?: AbortSignal;
+  /** Added to the environment. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Put before the command, e.g. one that pins it to cores. */
   readonly prefix?: readonly string[];
   /** Sees the output piece by piece; it is not collected then. */
@@ -39,7 +44,10 @@ export async function runProgram(command: readonly string[], options: ChildOptio
   options.signal?.throwIfAborted();
   const [program = '', ...args] = [...(options.prefix ?? []), ...command];
   const started = performance.now();
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(program, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...options.env },
+  });
   const stop = () => child.kill('SIGKILL');
   const timer = setTimeout(stop, CHILD_TIMEOUT_MS);
   options.signal?.addEventListener('abort', stop, { once: true });

@@ -12,13 +12,14 @@ export interface BenchmarkDocument {
   readonly bars: readonly Bar[];
   readonly tables: readonly Table[];
   readonly notes: readonly string[];
+  readonly details: Readonly<Record<string, readonly object[]>>;
   readonly seconds: number;
 }
 
 /** Runs a benchmark and puts everything that a reader needs to judge it into one document. */
 export async function runBenchmark(benchmark: Benchmark, context: BenchmarkContext): Promise<BenchmarkDocument> {
   const started = performance.now();
-  const { outcomes, tables, notes } = await benchmark.run(context);
+  const { outcomes, tables, notes, details } = await benchmark.run(context);
   return {
     benchmark: benchmark.name,
     quick: context.quick,
@@ -28,6 +29,7 @@ export async function runBenchmark(benchmark: Benchmark, context: BenchmarkConte
     bars: judge(benchmark.bars, outcomes),
     tables,
     notes,
+    details,
     seconds: (performance.now() - started) / 1000,
   };
 }

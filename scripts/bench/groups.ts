@@ -6,9 +6,10 @@ export interface Findings {
   readonly outcomes: Map<string, BarOutcome>;
   readonly tables: Table[];
   readonly notes: string[];
+  readonly details: Record<string, object[]>;
 }
 
-/** Bars that are measured together. */
+/** Bars that are measured together. A group without bars runs when no bars are named. */
 export interface Group {
   readonly bars: readonly BarDefinition[];
   run(context: BenchmarkContext, findings: Findings): Promise<void>;
@@ -16,16 +17,17 @@ export interface Group {
 
 /** Runs the groups that have a bar somebody asked for. What stops one becomes the reason of its bars. */
 export async function runGroups(groups: readonly Group[], context: BenchmarkContext): Promise<BenchmarkResult> {
-  const findings: Findings = { outcomes: new Map(), tables: [], notes: [...context.workspace.notes] };
+  const findings: Findings = { outcomes: new Map(), tables: [], notes: [...context.workspace.notes], details: {} };
   for (const { bars, run } of groups) {
     const asked = bars.filter(({ id }) => isAsked(id, context.only));
-    if (asked.length > 0) {
+    if (asked.length > 0 || (bars.length === 0 && context.only === undefined)) {
       try {
         await run(context, findings);
       } catch (error) {
         context.signal.throwIfAborted();
         const reason = error instanceof Error ? error.message : String(error);
         context.say(`stopped: ${reason}`);
+        if (bars.length === 0) findings.notes.push(`a part was not measured: ${reason}`);
         for (const { id } of asked) if (!findings.outcomes.has(id)) findings.outcomes.set(id, { reason });
       }
     }

@@ -34,6 +34,16 @@ export async function describeMachine(programs: Readonly<Record<string, readonly
   };
 }
 
+/** Cores that the bars are about. */
+export const BAR_CORES = 2;
+
+/** `pinTo` the cores of the bars, or an error where a process cannot be kept on them. */
+export async function pinToBarCores(): Promise<readonly string[]> {
+  const prefix = await pinTo(BAR_CORES);
+  if (prefix !== undefined) return prefix;
+  throw new Error(`this machine has more than ${BAR_CORES} cores and no taskset to keep a process on ${BAR_CORES}`);
+}
+
 /**
  * What to put before a command so that it runs on `cores` cores: nothing where there are no more. Undefined where there
  * are more and nothing can limit them.

@@ -61,6 +61,7 @@ async function run(benchmark: Benchmark, only: readonly string[] | undefined): P
   const workspace = await openWorkspace({
     dir: values.dir,
     keep: values.keep,
+    onDisk: benchmark.onDisk ?? false,
     neededBytes: benchmark.neededBytes(values.quick),
   });
   try {

@@ -1,7 +1,9 @@
 import type { Benchmark } from './benchmark.ts';
 import { codecBenchmark } from './codec/benchmark.ts';
+import { mergeBenchmark } from './merge/benchmark.ts';
+import { mergeLlamaBenchmark } from './merge/llama.ts';
 
 /** Every benchmark by its name on the command line. */
 export const BENCHMARKS: ReadonlyMap<string, Benchmark> = new Map(
-  [codecBenchmark].map((benchmark) => [benchmark.name, benchmark]),
+  [codecBenchmark, mergeBenchmark, mergeLlamaBenchmark].map((benchmark) => [benchmark.name, benchmark]),
 );

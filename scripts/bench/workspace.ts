@@ -20,18 +20,20 @@ export interface Workspace {
   dispose(): Promise<void>;
 }
 
-/** A place with `neededBytes` free: `dir` if given, else memory if it has room, else the temporary directory. */
+/** A place for `neededBytes`: `dir` if given, else memory if it has room and may be taken, else the temporary directory. */
 export async function openWorkspace(options: {
   readonly dir: string | undefined;
   readonly keep: boolean;
+  /** Not in memory, however much there is. */
+  readonly onDisk: boolean;
   readonly neededBytes: number;
 }): Promise<Workspace> {
   const notes: string[] = [];
   let root = options.dir;
   if (root === undefined) {
     const free = await freeBytes(MEMORY_DIRECTORY).catch(() => 0);
-    const parent = free >= options.neededBytes ? MEMORY_DIRECTORY : tmpdir();
-    if (parent !== MEMORY_DIRECTORY) {
+    const parent = !options.onDisk && free >= options.neededBytes ? MEMORY_DIRECTORY : tmpdir();
+    if (parent !== MEMORY_DIRECTORY && !options.onDisk) {
       notes.push(
         `${MEMORY_DIRECTORY} has ${mib(free)} free, ${mib(options.neededBytes)} are needed: the run used ${parent}, whose speed is part of every time`,
       );

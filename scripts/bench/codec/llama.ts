@@ -5,19 +5,17 @@ import type { BenchmarkContext, Cell } from '../benchmark.ts';
 import { runModule } from '../child.ts';
 import { measuredModule } from '../compiled.ts';
 import type { Findings, Group } from '../groups.ts';
-import { pinTo } from '../machine.ts';
+import { pinToBarCores } from '../machine.ts';
+import { describePair, pairIn } from '../pair.ts';
 import { interleave, median, medianRatio } from '../rounds.ts';
+import type { SyntheticPair } from '../synthetic/generate.ts';
+import { LLAMA_1B, LLAMA_TINY, llama } from '../synthetic/model.ts';
 import type { Decoded } from './decode-child.ts';
 import type { Encoded } from './encode-child.ts';
-import { describePair, pairIn } from './pair.ts';
 import type { Read } from './read-child.ts';
 import { countSizes, sizesRow } from './sizes.ts';
 import { boundBytes, defaultSettings, type EncodeJob, MODES } from './subject.ts';
-import type { SyntheticPair } from './synthetic/generate.ts';
-import { LLAMA_1B, LLAMA_TINY, llama } from './synthetic/model.ts';
 
-/** Cores that the bars are about. */
-export const BAR_CORES = 2;
 const DENSITY = 0.1;
 const GIB = 2 ** 30;
 
@@ -65,10 +63,7 @@ export function llamaModel(quick: boolean) {
 
 async function run(context: BenchmarkContext, findings: Findings): Promise<void> {
   const { quick, workspace } = context;
-  const prefix = await pinTo(BAR_CORES);
-  if (prefix === undefined) {
-    throw new Error(`this machine has more than ${BAR_CORES} cores and no taskset to keep a process on ${BAR_CORES}`);
-  }
+  const prefix = await pinToBarCores();
   const model = llamaModel(quick);
   const pair = await pairIn(context, model);
   findings.notes.push(describePair(model, pair));

@@ -3,10 +3,10 @@ import type { BarDefinition } from '../bars.ts';
 import type { BenchmarkContext } from '../benchmark.ts';
 import { runCli } from '../cli.ts';
 import type { Findings, Group } from '../groups.ts';
+import { pairIn } from '../pair.ts';
+import { writeLlamaAdapter } from '../synthetic/adapter.ts';
+import { LLAMA_1B, LLAMA_TINY } from '../synthetic/model.ts';
 import { llamaModel } from './llama.ts';
-import { pairIn } from './pair.ts';
-import { writeLlamaAdapter } from './synthetic/adapter.ts';
-import { LLAMA_1B, LLAMA_TINY } from './synthetic/model.ts';
 
 const RANK = 16;
 const F16_BYTES = 2;

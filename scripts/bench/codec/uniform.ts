@@ -5,9 +5,9 @@ import { createSafetensors } from '../../../src/tensors/index.ts';
 import type { BarDefinition } from '../bars.ts';
 import type { BenchmarkContext, Cell } from '../benchmark.ts';
 import type { Findings, Group } from '../groups.ts';
+import { RandomStream } from '../synthetic/random.ts';
 import { countSizes, sizesRow } from './sizes.ts';
 import { defaultSettings, encode } from './subject.ts';
-import { RandomStream } from './synthetic/random.ts';
 
 const PERCENTS = [1, 5, 10, 20, 50] as const;
 

@@ -7,11 +7,11 @@ import {
   heavyTail,
   normalQuantiles,
   QUANTILES,
-} from '../../../scripts/bench/codec/synthetic/distributions.ts';
-import { BlockDrawer, blocksOf } from '../../../scripts/bench/codec/synthetic/draw.ts';
-import { generatePair } from '../../../scripts/bench/codec/synthetic/generate.ts';
-import { LLAMA_1B, LLAMA_TINY, llama, vit } from '../../../scripts/bench/codec/synthetic/model.ts';
-import { RandomStream } from '../../../scripts/bench/codec/synthetic/random.ts';
+} from '../../../scripts/bench/synthetic/distributions.ts';
+import { BlockDrawer, blocksOf } from '../../../scripts/bench/synthetic/draw.ts';
+import { generatePair } from '../../../scripts/bench/synthetic/generate.ts';
+import { LLAMA_1B, LLAMA_TINY, llama, vit } from '../../../scripts/bench/synthetic/model.ts';
+import { RandomStream } from '../../../scripts/bench/synthetic/random.ts';
 import { openCheckpoint, widen } from '../../../src/tensors/index.ts';
 
 async function scratch(): Promise<string> {

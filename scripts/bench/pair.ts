@@ -1,4 +1,4 @@
-import type { BenchmarkContext } from '../benchmark.ts';
+import type { BenchmarkContext } from './benchmark.ts';
 import { generatePair, type SyntheticPair } from './synthetic/generate.ts';
 import type { SyntheticModel } from './synthetic/model.ts';
 

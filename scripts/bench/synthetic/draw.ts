@@ -1,4 +1,4 @@
-import { narrow, widen } from '../../../../src/tensors/index.ts';
+import { narrow, widen } from '../../../src/tensors/index.ts';
 import { heavyQuantiles, heavyTail, normalQuantiles, QUANTILES } from './distributions.ts';
 import type { SyntheticTensor, TaskVectorLaw } from './model.ts';
 import { RandomStream } from './random.ts';

@@ -2,10 +2,10 @@ import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { RunOptions } from '../../../../src/run-options.ts';
-import { INDEX_FILE, SINGLE_FILE } from '../../../../src/tensors/index.ts';
-import { layoutFile } from '../../../../src/tensors/layout.ts';
-import { siblingModule } from '../../../../src/worker-url.ts';
+import type { RunOptions } from '../../../src/run-options.ts';
+import { INDEX_FILE, SINGLE_FILE } from '../../../src/tensors/index.ts';
+import { layoutFile } from '../../../src/tensors/layout.ts';
+import { siblingModule } from '../../../src/worker-url.ts';
 import type { SyntheticModel, SyntheticTensor } from './model.ts';
 import type { GeneratorWork } from './worker.ts';
 

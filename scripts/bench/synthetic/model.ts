@@ -1,4 +1,4 @@
-import type { TensorPlan } from '../../../../src/tensors/layout.ts';
+import type { TensorPlan } from '../../../src/tensors/layout.ts';
 
 /** One tensor of a synthetic checkpoint, always BF16. The base is normal, with this mean and deviation. */
 export interface SyntheticTensor extends TensorPlan {

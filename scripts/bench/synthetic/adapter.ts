@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { RunOptions } from '../../../../src/run-options.ts';
-import { createSafetensors, narrow, type TensorPlan } from '../../../../src/tensors/index.ts';
+import type { RunOptions } from '../../../src/run-options.ts';
+import { createSafetensors, narrow, type TensorPlan } from '../../../src/tensors/index.ts';
 import { normalQuantiles } from './distributions.ts';
 import { type LlamaShape, llamaMatrices } from './model.ts';
 import { RandomStream } from './random.ts';
