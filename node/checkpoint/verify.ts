@@ -2,12 +2,12 @@ import { randomInt } from 'node:crypto';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CID } from 'multiformats/cid';
-import type { Device, MatrixEngine } from '../../src/compute/index.ts';
+import type { MatrixEngine } from '../../src/compute/index.ts';
 import { createEngine } from '../../src/compute/index.ts';
 import { removeTempSiblings, tempSibling } from '../../src/durable.ts';
 import type { Charter } from '../../src/log/index.ts';
 import { charterId, decodeCharter } from '../../src/log/index.ts';
-import type { VerifyReport } from '../../src/merge/index.ts';
+import type { MergeEngineOptions, VerifyReport } from '../../src/merge/index.ts';
 import { verifyMerged } from '../../src/merge/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import type { Checkpoint } from '../../src/tensors/index.ts';
@@ -33,7 +33,7 @@ export interface VerifyOptions {
   /** Compare this many tensors, drawn at random; all when left out. */
   readonly tensors: number | undefined;
   readonly exact: boolean;
-  readonly device: Device;
+  readonly engine: MergeEngineOptions;
 }
 
 export interface Verification {
@@ -90,7 +90,7 @@ export async function verifyCheckpoint(
     checkMetadata(directory, view);
     const base = await openCheckpoint(options.base, run);
     cleanup.push(() => base.close());
-    const engine = await createEngine({ device: options.device });
+    const engine = await createEngine(options.engine);
     cleanup.push(() => engine.close());
     const work = await workDirectory(home);
     cleanup.push(() => rm(work, { recursive: true, force: true }));

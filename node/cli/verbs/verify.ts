@@ -4,11 +4,12 @@ import { NodeError } from '../../errors.ts';
 import type { CommonOptions, Register } from '../context.ts';
 import { EXIT } from '../exit-codes.ts';
 import { parseCount } from '../parse.ts';
+import { type EngineVerbOptions, engineOptions, withEngineOptions } from './engine-options.ts';
 
 /** Tensors that fail, named in the text form; the rest are counted. */
 const MAX_NAMED_TENSORS = 10;
 
-interface VerifyVerbOptions extends CommonOptions {
+interface VerifyVerbOptions extends CommonOptions, EngineVerbOptions {
   readonly base: string;
   readonly tensors?: number;
   readonly exact?: boolean;
@@ -22,14 +23,14 @@ export function verifyVerb(program: Command, register: Register): void {
     .requiredOption('--base <path>', 'the base checkpoint')
     .option('--tensors <n>', 'compare only this many tensors, drawn at random', parseCount)
     .option('--exact', 'want identical bytes (same kind of machine and backend)');
-  register<VerifyVerbOptions>(command, async (context, [directory = ''], options) => {
+  register<VerifyVerbOptions>(withEngineOptions(command), async (context, [directory = ''], options) => {
     const verification = await verifyCheckpoint(
       {
         directory,
         base: options.base,
         tensors: options.tensors,
         exact: options.exact === true,
-        device: 'auto',
+        engine: engineOptions(options),
       },
       { home: context.home },
       { signal: context.signal, onProgress: context.output.progress },

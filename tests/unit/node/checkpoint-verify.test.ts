@@ -6,6 +6,7 @@ import { copyCheckpoint } from '../../../node/checkpoint/copy.ts';
 import { SIDECAR_FILE } from '../../../node/checkpoint/sidecar.ts';
 import { type VerifyOptions, verifyCheckpoint } from '../../../node/checkpoint/verify.ts';
 import type { HomePaths } from '../../../node/home/paths.ts';
+import type { Device } from '../../../src/compute/index.ts';
 import { encodeSigned, MAX_PENDING_PER_AUTHOR, manifestOf, type SignedRecord } from '../../../src/log/index.ts';
 import { follow, testId, testKey } from '../log/helpers.ts';
 import { CONFIG, deadProcess, makeShore, type Shore } from './checkpoint-support.ts';
@@ -19,8 +20,8 @@ async function pulled(shore: Shore): Promise<string> {
   return out;
 }
 
-function verify(shore: Shore, home: HomePaths, directory: string, device: VerifyOptions['device'] = 'cpu') {
-  const options: VerifyOptions = { directory, base: shore.base, tensors: undefined, exact: true, device };
+function verify(shore: Shore, home: HomePaths, directory: string, device: Device = 'cpu') {
+  const options: VerifyOptions = { directory, base: shore.base, tensors: undefined, exact: true, engine: { device } };
   return verifyCheckpoint(options, { home });
 }
 
