@@ -32,7 +32,7 @@ export function mergeVerb(program: Command, register: Register): void {
     });
     context.output.result({ out, ...report }, () => render(out, report));
     const hint = report.eigensolver?.hint ?? null;
-    if (hint !== null && !context.output.json) context.output.note(hint);
+    if (hint !== null && options.eigensolver !== 'portable' && !context.output.json) context.output.note(hint);
     return EXIT.done;
   });
 }
