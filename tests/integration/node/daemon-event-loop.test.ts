@@ -10,13 +10,14 @@ import { connectApi } from '../../../node/api/client.ts';
 import { createCommunity, DEFAULT_BUDGET } from '../../../node/community/create.ts';
 import { type HomePaths, homePaths } from '../../../node/home/paths.ts';
 import { encodeTernarySync, ternaryFromSigns } from '../../../src/codec/index.ts';
+import { describeEigensolver } from '../../../src/compute/index.ts';
 import { charterTable } from '../../../src/log/index.ts';
 import { createSafetensors } from '../../../src/tensors/index.ts';
 import { MAX_BLOCK_MS } from '../../fault/support.ts';
 import { testKey } from '../../unit/log/helpers.ts';
 import { writeHome } from '../../unit/node/checkpoint-support.ts';
 import { eventually, joinHome, random, scratch, updateOf } from '../../unit/node/support.ts';
-import type { LoopDelay } from './daemon-child.ts';
+import type { LoopDelay } from './loop-delay.ts';
 
 const UPDATES = 4;
 const IDLE_MS = 3_000;
@@ -67,15 +68,11 @@ async function homeWithUpdates(): Promise<HomePaths> {
   return home;
 }
 
-test(`the event loop of a daemon process that folds keeps its 99th percentile within ${MAX_BLOCK_MS} ms, as an idle one's`, {
-  timeout: 180_000,
-}, async ({ annotate }) => {
-  const home = await homeWithUpdates();
-  const script = fileURLToPath(new URL('./daemon-child.ts', import.meta.url));
-  const child = fork(script, ['daemon', '--home', home.root, '--json', '--log-level', 'warn'], {
-    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
-  });
-  const gone = once(child, 'exit');
+/** A process of this directory, whose event loop can be read. */
+function watch(script: string, args: readonly string[]) {
+  const path = fileURLToPath(new URL(script, import.meta.url));
+  const child = fork(path, args, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
+  const gone = once(child, 'exit') as Promise<[number | null]>;
   onTestFinished(async () => {
     child.kill('SIGKILL');
     await gone;
@@ -85,7 +82,25 @@ test(`the event loop of a daemon process that folds keeps its 99th percentile wi
     child.send('read');
     return (await answer)[0] as LoopDelay;
   };
-  await once(createInterface(child.stdout!), 'line');
+  return { child, gone, read };
+}
+
+function render({ samples, p50, p99, max }: LoopDelay): string {
+  return `p50 ${p50.toFixed(1)}, p99 ${p99.toFixed(1)}, max ${max.toFixed(1)} ms of ${samples}`;
+}
+
+/**
+ * Beside the daemon runs a process that does nothing: how late that one is, is the machine's load and not the daemon's
+ * doing. On a machine so busy that it comes near the limit, the daemon may be twice as late.
+ */
+test(`the event loop of a daemon process that folds keeps its 99th percentile within ${MAX_BLOCK_MS} ms`, {
+  timeout: 180_000,
+}, async ({ annotate }) => {
+  const home = await homeWithUpdates();
+  const beside = watch('./loop-delay.ts', []);
+  const daemon = watch('./daemon-child.ts', ['daemon', '--home', home.root, '--json', '--log-level', 'warn']);
+  const read = () => Promise.all([daemon.read(), beside.read()]);
+  await once(createInterface(daemon.child.stdout!), 'line');
   // What came before is the start: modules are loaded, the home is read.
   await read();
   const api = (await connectApi(home.api))!;
@@ -96,17 +111,21 @@ test(`the event loop of a daemon process that folds keeps its 99th percentile wi
     expect(recipe.updates).toBe(UPDATES);
     expect(checkpoint?.recipe).toBe(recipe.id);
   }, 120_000);
-  const fold = await read();
+  const [fold, besideFold] = await read();
   await sleep(IDLE_MS);
-  const idle = await read();
+  const [idle, besideIdle] = await read();
 
-  const text = [fold, idle].map(({ samples, p50, p99, max }) => {
-    return `p50 ${p50.toFixed(1)}, p99 ${p99.toFixed(1)}, max ${max.toFixed(1)} ms of ${samples}`;
-  });
-  await annotate(`event loop of the daemon: in the fold ${text[0]}; idle ${text[1]}`);
+  const text = [
+    `event loop of the daemon in the fold ${render(fold)} (a process beside it: ${render(besideFold)})`,
+    `idle ${render(idle)} (beside: ${render(besideIdle)})`,
+  ].join('; ');
+  await annotate(text);
   expect(Math.min(fold.samples, idle.samples)).toBeGreaterThan(MIN_SAMPLES);
-  expect(idle.p99, text.join('; ')).toBeLessThanOrEqual(MAX_BLOCK_MS);
-  expect(fold.p99, text.join('; ')).toBeLessThanOrEqual(MAX_BLOCK_MS);
+  expect(fold.p99, text).toBeLessThanOrEqual(Math.max(MAX_BLOCK_MS, 2 * besideFold.p99));
+  expect(idle.p99, text).toBeLessThanOrEqual(Math.max(MAX_BLOCK_MS, 2 * besideIdle.p99));
+  const { device, eigensolver } = await api.status();
+  expect(device).toMatch(/^cpu: /);
+  expect(eigensolver).toEqual(describeEigensolver());
   await api.stop();
-  expect((await gone)[0]).toBe(0);
+  expect((await daemon.gone)[0]).toBe(0);
 });
