@@ -1,5 +1,5 @@
 import { rm } from 'node:fs/promises';
-import type { Device } from '../src/compute/index.ts';
+import type { MergeEngineOptions } from '../src/merge/index.ts';
 import { startControlApi } from './api/server.ts';
 import { loadOrCreateKey } from './home/keys.ts';
 import type { HomePaths } from './home/paths.ts';
@@ -7,6 +7,7 @@ import type { Logger } from './logger.ts';
 import { Network } from './net/network.ts';
 import { PeerBook } from './net/peer-book.ts';
 import { peerFromText } from './peer-address.ts';
+import type { LocalService } from './service/local.ts';
 import { openHome } from './service/open-home.ts';
 
 /** A daemon that has not shut down in this time, in milliseconds, exits all the same: everything durable is on disk. */
@@ -18,8 +19,7 @@ export interface DaemonOptions {
   readonly listen: readonly string[] | undefined;
   /** Addresses of peers, each ending in /p2p/ and the peer's id. */
   readonly peers: readonly string[];
-  readonly device: Device;
-  readonly workers: number | undefined;
+  readonly engine: MergeEngineOptions;
 }
 
 export interface DaemonReady {
@@ -46,20 +46,13 @@ export async function runDaemon(
   const bootstrap = options.peers.map(peerFromText);
   const cleanup: (() => Promise<void>)[] = [];
   try {
-    const opened = await openHome(
-      {
-        home,
-        command: 'kinmerge daemon',
-        device: options.device,
-        fold: true,
-        ...(options.workers && { workers: options.workers }),
-      },
-      { logger },
-    );
+    const { engine } = options;
+    const opened = await openHome({ home, command: 'kinmerge daemon', engine, fold: true }, { logger });
     cleanup.push(() => opened.close());
     const { service } = opened;
-    // A device that was asked for by name and is not to be had ends the start; the automatic choice always works.
-    if (options.device !== 'auto') await describeDevice(service, logger);
+    // A device or an eigensolver that was asked for by name and is not to be had ends the start; `auto` always works.
+    const named = [engine.device, engine.eigensolver].some((choice) => choice !== undefined && choice !== 'auto');
+    if (named) await describeEngine(service, logger);
     const book = new PeerBook({ path: home.peers });
     await book.load();
     for (const peer of [...opened.bootstrap.map(peerFromText), ...bootstrap]) {
@@ -91,8 +84,8 @@ export async function runDaemon(
       join: network.joinLines(),
       api: api.port,
     });
-    if (options.device === 'auto') {
-      describeDevice(service, logger).catch((error: unknown) => {
+    if (!named) {
+      describeEngine(service, logger).catch((error: unknown) => {
         if (!service.community.stopping.aborted) logger.error({ err: error }, 'the matrix engine does not start');
       });
     }
@@ -109,8 +102,10 @@ export async function runDaemon(
   }
 }
 
-async function describeDevice(service: Awaited<ReturnType<typeof openHome>>['service'], logger: Logger): Promise<void> {
-  const { device, description } = await service.community.merges.call('device', undefined);
-  service.device = `${device}: ${description}`;
-  logger.info({ device, description }, 'matrix work');
+async function describeEngine(service: LocalService, logger: Logger): Promise<void> {
+  const engine = await service.community.merges.call('engine', undefined);
+  service.engine = engine;
+  const { device, description, eigensolver } = engine;
+  logger.info({ device, description, eigensolver: eigensolver.description }, 'matrix work');
+  if (eigensolver.hint !== null) logger.info(eigensolver.hint);
 }

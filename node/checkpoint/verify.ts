@@ -2,12 +2,10 @@ import { randomInt } from 'node:crypto';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CID } from 'multiformats/cid';
-import type { Device, MatrixEngine } from '../../src/compute/index.ts';
 import { createEngine } from '../../src/compute/index.ts';
 import { removeTempSiblings, tempSibling } from '../../src/durable.ts';
-import type { Charter } from '../../src/log/index.ts';
 import { charterId, decodeCharter } from '../../src/log/index.ts';
-import type { VerifyReport } from '../../src/merge/index.ts';
+import type { MergeEngineOptions, VerifyReport } from '../../src/merge/index.ts';
 import { verifyMerged } from '../../src/merge/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import type { Checkpoint } from '../../src/tensors/index.ts';
@@ -20,12 +18,13 @@ import { deriveView } from '../core/view.ts';
 import { NodeError } from '../errors.ts';
 import type { HomePaths } from '../home/paths.ts';
 import { BlobStore } from '../stores/blob-store.ts';
-import { foldPayload } from '../work/merge-calls.ts';
 import type { PayloadCalls } from '../work/payload-calls.ts';
 import { WorkerThread } from '../work/rpc.ts';
 import { countBeyond, readClosure } from './closure.ts';
 import { checkDirectory } from './files.ts';
+import { refold } from './refold.ts';
 import { readSidecar } from './sidecar.ts';
+import { settleTies, type Tie } from './ties.ts';
 
 export interface VerifyOptions {
   readonly directory: string;
@@ -33,7 +32,7 @@ export interface VerifyOptions {
   /** Compare this many tensors, drawn at random; all when left out. */
   readonly tensors: number | undefined;
   readonly exact: boolean;
-  readonly device: Device;
+  readonly engine: MergeEngineOptions;
 }
 
 export interface Verification {
@@ -42,11 +41,16 @@ export interface Verification {
   /** Updates that this home holds and the checkpoint was not decided on: it is an older recipe when there are any. */
   readonly beyond: number;
   readonly report: VerifyReport;
+  /** Where either of two split ranks is right, and which one the checkpoint was compared with. */
+  readonly ties: readonly Tie[];
+  /** Folds of the recipe beyond the first, to find the sides that the checkpoint took. */
+  readonly refolds: number;
 }
 
 /**
  * Recomputes a checkpoint from the log of this home, decisions included, and compares. Only reads the home, which a
- * daemon may be using.
+ * daemon may be using. Where a running share is so near to alpha that rounding decides the split rank, either one is
+ * accepted (`settleTies`).
  *
  * @throws NodeError `VERIFY_FAILED` or `RECIPE_MISMATCH` when the recipe is not what the log says or a file beside the
  *   weights is not what the charter says, `BASE_MISMATCH`; `UPDATE_UNKNOWN` when the home lacks updates. Weights that
@@ -90,18 +94,20 @@ export async function verifyCheckpoint(
     checkMetadata(directory, view);
     const base = await openCheckpoint(options.base, run);
     cleanup.push(() => base.close());
-    const engine = await createEngine({ device: options.device });
+    const engine = await createEngine(options.engine);
     cleanup.push(() => engine.close());
     const work = await workDirectory(home);
     cleanup.push(() => rm(work, { recursive: true, force: true }));
-    const state = await foldAgain(view, { charter, engine, files, work }, run);
     const names = options.tensors === undefined ? undefined : draw([...base.tensors.keys()], options.tensors);
-    const report = await verifyMerged(
-      { directory, base, state, scale: charter.merge.scale, exact: options.exact, ...(names && { tensors: names }) },
-      run,
-    );
+    const { scale } = charter.merge;
+    const { exact } = options;
+    const components = { charter, engine, files, work, memory: options.engine.memory };
+    const { report, ties, refolds } = await settleTies(async (turned) => {
+      const { state, ties } = await refold(view, turned, components, run);
+      return { ties, report: await verifyMerged({ directory, base, state, scale, exact, tensors: names }, run) };
+    });
     const beyond = await countBeyond(home, log);
-    return { recipe: view.recipeId.toString(), updates: view.accepted.length, beyond, report };
+    return { recipe: view.recipeId.toString(), updates: view.accepted.length, beyond, report, ties, refolds };
   } finally {
     for (const step of cleanup.reverse()) await step().catch(() => undefined);
   }
@@ -113,24 +119,6 @@ async function workDirectory(home: HomePaths): Promise<string> {
   const work = tempSibling(join(home.root, 'verify'));
   await mkdir(work);
   return work;
-}
-
-/** The state of the merge of all accepted updates; null without any. */
-async function foldAgain(
-  view: View,
-  components: { charter: Charter; engine: MatrixEngine; files: BlobStore; work: string },
-  run: RunOptions,
-): Promise<string | null> {
-  const { charter, engine, files, work } = components;
-  let state: string | null = null;
-  for (const [place, update] of view.accepted.entries()) {
-    const to = join(work, String(place));
-    await foldPayload({ from: state, to, payload: files.path(update.payload), charter, engine }, run);
-    if (state !== null) await rm(state, { recursive: true });
-    state = to;
-    run.onProgress?.({ phase: 'folding again', done: place + 1, total: view.accepted.length, unit: 'updates' });
-  }
-  return state;
 }
 
 function checkMetadata(directory: Checkpoint, view: View): void {

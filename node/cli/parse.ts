@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander';
+import { WORKERS_MAX } from '../../src/compute/engine.ts';
 
 /** A finite decimal number, or a usage error. */
 export function parseNumber(text: string): number {
@@ -20,6 +21,37 @@ export function parseShare(text: string): number {
   const value = parseNumber(text);
   if (value > 0 && value <= 1) return value;
   throw new InvalidArgumentError(`${text} is not a share above 0 and at most 1.`);
+}
+
+/** Threads for matrix work, or a usage error. */
+export function parseWorkers(text: string): number {
+  const value = parseNumber(text);
+  if (Number.isInteger(value) && value >= 1 && value <= WORKERS_MAX) return value;
+  throw new InvalidArgumentError(`${text} is not a whole number from 1 to ${WORKERS_MAX}.`);
+}
+
+const SIZE_UNITS: Readonly<Record<string, number>> = {
+  '': 1,
+  b: 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  tb: 1e12,
+  kib: 2 ** 10,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+  tib: 2 ** 40,
+};
+
+/** Bytes from text such as `4GiB`, `1.5 GB` or `800000000`, rounded down to a whole number from 1; or a usage error. */
+export function parseSize(text: string): number {
+  const [, digits, unit = ''] = /^\s*(\d{1,16}(?:\.\d{1,16})?)\s*([a-z]*)\s*$/i.exec(text) ?? [];
+  const factor = SIZE_UNITS[unit.toLowerCase()];
+  const bytes = digits === undefined || factor === undefined ? Number.NaN : Math.floor(Number(digits) * factor);
+  if (bytes >= 1 && bytes <= Number.MAX_SAFE_INTEGER) return bytes;
+  throw new InvalidArgumentError(
+    `${JSON.stringify(text)} is not a size: give bytes from 1, or a number with kB, MB, GB, TB, KiB, MiB, GiB or TiB.`,
+  );
 }
 
 /** Collects a repeatable option. */

@@ -19,7 +19,7 @@ export async function withService<T>(context: CliContext, ask: (service: NodeSer
   // Loaded only here: a question to a running daemon is answered without the node's own modules.
   const { openHome } = await import('../service/open-home.ts');
   const opened = await openHome(
-    { home: context.home, command: 'kinmerge', device: 'auto', fold: false },
+    { home: context.home, command: 'kinmerge', engine: {}, fold: false },
     { logger: createLogger({ level: 'warn' }) },
   );
   try {

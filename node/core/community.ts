@@ -1,11 +1,10 @@
 import { EventEmitter } from 'node:events';
 import { mkdir, rm } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
 import type { CID } from 'multiformats/cid';
-import type { Device } from '../../src/compute/index.ts';
 import { errorCode } from '../../src/errors.ts';
 import type { Charter, SignedRecord, SigningKey } from '../../src/log/index.ts';
 import { encodeRecipe, MERGE_ALGORITHM } from '../../src/log/index.ts';
+import type { MergeEngineOptions } from '../../src/merge/index.ts';
 import { siblingModule } from '../../src/worker-url.ts';
 import type { HomePaths } from '../home/paths.ts';
 import type { Logger } from '../logger.ts';
@@ -50,9 +49,8 @@ export interface CommunityOptions {
   readonly charterId: CID;
   /** Path of the base; null in a home that only pulls, which then folds nothing. */
   readonly base: string | null;
-  readonly device: Device;
-  /** Threads for matrix work. */
-  readonly workers?: number;
+  /** What does the matrix work of the fold. */
+  readonly engine: MergeEngineOptions;
   /** Fold in the background, as a daemon does. */
   readonly fold: boolean;
 }
@@ -97,8 +95,7 @@ export class Community extends EventEmitter<CommunityEvents> {
     this.encoder = new WorkerThread<PayloadCalls>(payloadWorker, { charter: home.charter });
     this.merges = new WorkerThread<MergeCalls>(siblingModule(import.meta.url, '../work/merge-worker'), {
       charter: home.charter,
-      device: options.device,
-      workers: options.workers ?? availableParallelism(),
+      engine: options.engine,
     });
     this.book = new RecordBook(
       { home, charter, charterId },

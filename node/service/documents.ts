@@ -1,5 +1,6 @@
 import type { Choice, EvaluationPaths, FinetuneInput } from '../../src/choose/index.ts';
 import type { AlignPolicy, EncoderSettings, TensorDifference } from '../../src/codec/index.ts';
+import type { EigensolverStatus, MatrixEngine } from '../../src/compute/index.ts';
 import type { GateResult } from '../../src/kinship/index.ts';
 
 /*
@@ -40,8 +41,13 @@ export interface StatusDocument {
   readonly checkpoint: { readonly recipe: string; readonly path: string } | null;
   /** Why the fold stands still, when it failed. */
   readonly problem: { readonly code: string; readonly message: string } | null;
+  /** What does the matrix work, and what solves its eigenproblems; `null` without a running daemon. */
   readonly device: string | null;
+  readonly eigensolver: EigensolverStatus | null;
 }
+
+/** What a node's fold runs on. */
+export type EngineStatus = Pick<MatrixEngine, 'device' | 'description' | 'eigensolver'>;
 
 export interface PeerDocument {
   readonly id: string;

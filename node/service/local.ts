@@ -13,6 +13,7 @@ import { describeUpdates, findUpdate, listWaiting } from './describe.ts';
 import type {
   ContributeDocument,
   ContributeRequest,
+  EngineStatus,
   NodeEvent,
   PeerDocument,
   StatusDocument,
@@ -34,7 +35,7 @@ export class LocalService implements NodeService {
   readonly community: Community;
   readonly #events = new EventStream();
   #network: Network | undefined;
-  #device: string | null = null;
+  #engine: EngineStatus | null = null;
 
   constructor(components: { community: Community }) {
     this.community = components.community;
@@ -59,8 +60,9 @@ export class LocalService implements NodeService {
     this.#network = network;
   }
 
-  set device(device: string) {
-    this.#device = device;
+  /** What the daemon's fold runs on, once it is known. */
+  set engine(engine: EngineStatus) {
+    this.#engine = engine;
   }
 
   peerChanged(id: string, connected: boolean): void {
@@ -102,7 +104,8 @@ export class LocalService implements NodeService {
       folding: community.folding && { updates: community.folding.done, target: community.folding.total },
       checkpoint: community.checkpoint ?? null,
       problem: community.problem,
-      device: this.#device,
+      device: this.#engine?.description ?? null,
+      eigensolver: this.#engine?.eigensolver ?? null,
     };
   }
 

@@ -1,6 +1,6 @@
 import { readFile, rm } from 'node:fs/promises';
-import type { Device } from '../../src/compute/index.ts';
 import { charterId, decodeCharter } from '../../src/log/index.ts';
+import type { MergeEngineOptions } from '../../src/merge/index.ts';
 import { Community } from '../core/community.ts';
 import { NodeError } from '../errors.ts';
 import { readConfig } from '../home/config.ts';
@@ -25,7 +25,7 @@ export interface OpenHome {
  * @throws NodeError `HOME_NOT_JOINED`, `HOME_LOCKED`, `HOME_INVALID`, `CHARTER_MISMATCH`
  */
 export async function openHome(
-  options: { home: HomePaths; command: string; device: Device; fold: boolean; workers?: number },
+  options: { home: HomePaths; command: string; engine: MergeEngineOptions; fold: boolean },
   components: { logger: Logger },
 ): Promise<OpenHome> {
   const { home } = options;
@@ -48,9 +48,8 @@ export async function openHome(
         charter: decodeCharter(charterBytes),
         charterId: id,
         base: config.base,
-        device: options.device,
+        engine: options.engine,
         fold: options.fold,
-        ...(options.workers !== undefined && { workers: options.workers }),
       },
       { author: await loadOrCreateKey(home.authorKey), logger: components.logger },
     );

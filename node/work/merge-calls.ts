@@ -1,19 +1,26 @@
 import { readFile } from 'node:fs/promises';
 import { checkPayload, expand, openPayload } from '../../src/codec/index.ts';
-import type { Device, MatrixEngine } from '../../src/compute/index.ts';
+import type { MatrixEngine } from '../../src/compute/index.ts';
 import { createEngine } from '../../src/compute/index.ts';
 import type { Charter } from '../../src/log/index.ts';
 import { charterLinear, charterTable, decodeCharter } from '../../src/log/index.ts';
+import type { FoldInput, MergeEngineOptions } from '../../src/merge/index.ts';
 import { exportMerged, foldStep } from '../../src/merge/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import { openCheckpoint } from '../../src/tensors/index.ts';
 
+export interface MergeWorkerData {
+  /** Path of the charter. */
+  readonly charter: string;
+  readonly engine: MergeEngineOptions;
+}
+
 /** The calls of the merge worker: the fold and the export, away from the event loop. */
-export function mergeCalls(data: { charter: string; device: Device; workers: number }) {
+export function mergeCalls(data: MergeWorkerData) {
   let loaded: Promise<{ charter: Charter; engine: MatrixEngine }> | undefined;
   const start = async () => ({
     charter: decodeCharter(await readFile(data.charter)),
-    engine: await createEngine({ device: data.device, workers: data.workers }),
+    engine: await createEngine(data.engine),
   });
   const load = () => {
     loaded ??= start().catch((error: unknown) => {
@@ -25,16 +32,16 @@ export function mergeCalls(data: { charter: string; device: Device; workers: num
   };
 
   const calls = {
-    /** Which device does the matrix work, and why. */
-    async device() {
-      const { engine } = await load();
-      return { device: engine.device, description: engine.description };
+    /** What does the matrix work, and why. */
+    async engine() {
+      const { device, description, eigensolver } = (await load()).engine;
+      return { device, description, eigensolver };
     },
 
     /** Folds one accepted update into a state directory. */
     async fold(job: { from: string | null; to: string; payload: string }, options: RunOptions) {
       const { charter, engine } = await load();
-      return foldPayload({ ...job, charter, engine }, options);
+      return foldPayload({ ...job, charter, engine, memory: data.engine.memory }, options);
     },
 
     /** Writes the merged checkpoint of a state as a Hugging Face directory. */
@@ -62,11 +69,15 @@ export function mergeCalls(data: { charter: string; device: Device; workers: num
 
 export type MergeCalls = ReturnType<typeof mergeCalls>['calls'];
 
-/** One fold step by a payload file under a charter's rule; shared by the daemon's worker and by `verify`. */
-export async function foldPayload(
-  job: { from: string | null; to: string; payload: string; charter: Charter; engine: MatrixEngine },
-  options: RunOptions,
-) {
+/** A fold step whose update is a payload file, under the rule of a charter. */
+export interface PayloadStep extends Pick<FoldInput, 'from' | 'to' | 'engine' | 'memory' | 'splitRanks'> {
+  /** Path. */
+  readonly payload: string;
+  readonly charter: Charter;
+}
+
+/** One fold step by a payload; shared by the daemon's worker and by `verify`. */
+export async function foldPayload(job: PayloadStep, options: RunOptions) {
   const table = charterTable(job.charter);
   const linear = new Set(charterLinear(job.charter));
   const { norm } = await checkPayload(job.payload, table, options);
@@ -88,6 +99,8 @@ export async function foldPayload(
         },
         rule: { variant: job.charter.merge.variant, alpha: job.charter.merge.alpha },
         engine: job.engine,
+        memory: job.memory,
+        splitRanks: job.splitRanks,
       },
       options,
     );

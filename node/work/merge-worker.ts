@@ -1,8 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import type { Device } from '../../src/compute/index.ts';
-import { mergeCalls } from './merge-calls.ts';
+import { type MergeWorkerData, mergeCalls } from './merge-calls.ts';
 import { serveCalls } from './rpc.ts';
 
 if (parentPort === null) throw new Error('this module runs as a worker thread');
-const { calls, release } = mergeCalls(workerData as { charter: string; device: Device; workers: number });
+const { calls, release } = mergeCalls(workerData as MergeWorkerData);
 serveCalls(parentPort, calls, release);

@@ -4,6 +4,7 @@ import { KinmergeError } from '../errors.ts';
  * Why matrix work could not be done.
  *
  * - `DEVICE_UNAVAILABLE`: the asked-for device is not offered by this version, or its name is unknown.
+ * - `WRONG_DEVICE`: large products ran on another device than the one that was asked for by name.
  * - `EIGENSOLVER_UNAVAILABLE`: the asked-for eigensolver needs a LAPACK library that is not here, or has no such name.
  * - `BAD_JOB`: the job's shapes, lengths or rule do not fit together (a mistake of the caller).
  * - `NON_FINITE`: an operand or the result holds NaN or an infinity.
@@ -15,6 +16,7 @@ import { KinmergeError } from '../errors.ts';
  */
 export type ComputeErrorCode =
   | 'DEVICE_UNAVAILABLE'
+  | 'WRONG_DEVICE'
   | 'EIGENSOLVER_UNAVAILABLE'
   | 'BAD_JOB'
   | 'NON_FINITE'

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type MatrixEngine, Meter, type Phase } from '../compute/index.ts';
-import { renameDurably, tempSibling, writeFileDurably } from '../durable.ts';
+import { abandonedSiblings, renameDurably, tempSibling, writeFileDurably } from '../durable.ts';
 import type { RunOptions } from '../run-options.ts';
 import { type CheckpointWriter, createSafetensors } from '../tensors/index.ts';
 import { BufferPool } from './buffers.ts';
@@ -53,7 +53,7 @@ export interface FoldSummary {
  *
  * Tensors are read one after another. Up to `engine.workers` of them are in memory at a time, and no more than fit into
  * `memory`, but always one. The new directory appears whole under its name, flushed, or not at all; its bytes depend
- * neither on the number of workers nor on the memory.
+ * neither on the number of workers nor on the memory. What killed processes left of the same step is removed.
  *
  * @throws MergeError `BAD_INPUT`, `TARGET_EXISTS`, `STATE_*`, `NON_FINITE`; ComputeError from the engine; whatever
  *   `update.read` throws; the signal's reason when aborted. Nothing is left behind then.
@@ -65,6 +65,7 @@ export async function foldStep(input: FoldInput, options: RunOptions = {}): Prom
   checkTensors(tensors);
   checkUpdate(input.update);
   await checkAbsent(to);
+  for (const left of await abandonedSiblings(to)) await rm(left, { recursive: true, force: true });
   const before = from === null ? null : await openState(from, options);
   const staging = tempSibling(to);
   try {

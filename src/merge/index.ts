@@ -4,9 +4,10 @@
  * - `opcm.ts`: the rule on eigenvalues; `fold.ts`, `fold-tensor.ts`, `buffers.ts`, `check.ts`: one step of the fold
  * - `state.ts`: the state on disk; `task-vector.ts`: what a fold reads; `linear.ts`: which tensors are linear
  * - `export.ts`, `merged.ts`: the merged checkpoint; `verify.ts`, `verify-tensor.ts`: checks one against its recipe
- * - `config.ts`, `run.ts`, `source.ts`: merges of files; `registry.ts`, `method.ts`, `opcm-method.ts`, `average.ts`:
+ * - `config.ts`, `run.ts`, `source.ts`, `engine-options.ts`, `asked-device.ts`: merges of files; `registry.ts`, `method.ts`, `opcm-method.ts`, `average.ts`:
  *   the methods
  */
+export { checkAskedDevice } from './asked-device.ts';
 export {
   CONFIG_BYTES_MAX,
   CONFIG_DTYPES,
@@ -15,6 +16,7 @@ export {
   parseMergeConfig,
   readMergeConfig,
 } from './config.ts';
+export type { MergeEngineOptions } from './engine-options.ts';
 export { MergeError, type MergeErrorCode } from './errors.ts';
 export { type ExportInput, type ExportReport, exportMerged, writeMerged } from './export.ts';
 export { type FoldInput, type FoldSummary, foldStep } from './fold.ts';
@@ -24,7 +26,7 @@ export type { MergedDeltas } from './merged.ts';
 export type { MergeMethod, MergeOutcome, MergeTask } from './method.ts';
 export { OPCM_VARIANTS, type OpcmRule, type OpcmVariant, type Spectrum, spectrumOf } from './opcm.ts';
 export { MERGE_METHODS } from './registry.ts';
-export { foldTensors, type MergeReport, type RunMergeOptions, runMerge } from './run.ts';
+export { foldTensors, type MergeReport, type RunMergeComponents, type RunMergeOptions, runMerge } from './run.ts';
 export { openTaskVector, type TaskVectorSource } from './source.ts';
 export {
   type MergeState,

@@ -23,6 +23,8 @@ export interface MergeTask {
   readonly memory?: number;
   /** The matrix engine; started when first asked for. */
   engine(): Promise<MatrixEngine>;
+  /** To be called with a step's phases. @throws ComputeError `WRONG_DEVICE` (`checkAskedDevice`) */
+  checkPhases(phases: readonly Phase[]): void;
 }
 
 export interface MergeOutcome {

@@ -31,9 +31,10 @@ export const opcm: MergeMethod<typeof parameters, typeof modelParameters> = {
       const to: string = join(task.workDirectory, `step-${i + 1}`);
       const rule = { variant, alpha };
       const summary = await foldStep(
-        { from: state, to, tensors, update, rule, engine, ...(memory && { memory }) },
+        { from: state, to, tensors, update, rule, engine, memory },
         { ...options, onProgress: undefined },
       );
+      task.checkPhases(summary.phases);
       norms.push(summary.updateNorm);
       meter.add(summary.phases);
       // Two states at most are on disk, however many models there are.

@@ -1,16 +1,12 @@
 /** Offline merges: a configuration in, a checkpoint directory out. */
 import { mkdir, readdir, rm } from 'node:fs/promises';
-import {
-  createEngine,
-  type Device,
-  type EigensolverName,
-  type EigensolverStatus,
-  type MatrixEngine,
-} from '../compute/index.ts';
-import { tempSibling } from '../durable.ts';
+import { createEngine, type EigensolverStatus, type EngineOptions, type MatrixEngine } from '../compute/index.ts';
+import { abandonedSiblings, tempSibling } from '../durable.ts';
 import type { RunOptions } from '../run-options.ts';
 import { type Checkpoint, CheckpointError, isFloat, openCheckpoint } from '../tensors/index.ts';
+import { checkAskedDevice } from './asked-device.ts';
 import type { MergeConfig } from './config.ts';
+import type { MergeEngineOptions } from './engine-options.ts';
 import { MergeError } from './errors.ts';
 import { isLinearByDefault } from './linear.ts';
 import type { MergeOutcome } from './method.ts';
@@ -18,12 +14,7 @@ import { MERGE_METHODS } from './registry.ts';
 import { openTaskVector, type TaskVectorSource } from './source.ts';
 import type { FoldTensor } from './task-vector.ts';
 
-export interface RunMergeOptions extends RunOptions {
-  readonly device?: Device;
-  readonly workers?: number;
-  readonly eigensolver?: 'auto' | EigensolverName;
-  /** Bytes for the matrices in work; see `foldStep`. */
-  readonly memory?: number;
+export interface RunMergeOptions extends RunOptions, MergeEngineOptions {
   /** Replaces an existing checkpoint directory. */
   readonly overwrite?: boolean;
 }
@@ -39,16 +30,27 @@ export interface MergeReport extends MergeOutcome {
   readonly eigensolver: EigensolverStatus | null;
 }
 
+export interface RunMergeComponents {
+  /** Opens the engine when the method first asks for it. */
+  readonly createEngine: (options: EngineOptions) => Promise<MatrixEngine>;
+}
+
 /**
  * Merges what a configuration names into the directory `out`. Paths are taken as they stand, relative ones from the
- * working directory. Every model's names and shapes are checked before any values are read.
+ * working directory. Every model's names and shapes are checked before any values are read. What killed merges into
+ * `out` left beside it is removed.
  *
  * @throws MergeError, ComputeError, SafetensorsError, CheckpointError, CodecError. Nothing is left behind then.
  */
-export async function runMerge(config: MergeConfig, out: string, options: RunMergeOptions = {}): Promise<MergeReport> {
+export async function runMerge(
+  config: MergeConfig,
+  out: string,
+  options: RunMergeOptions = {},
+  components: RunMergeComponents = { createEngine },
+): Promise<MergeReport> {
   const method = MERGE_METHODS[config.method];
   if (method === undefined) throw new MergeError('BAD_INPUT', `There is no merge method '${config.method}'.`);
-  const { signal, onProgress } = options;
+  const { signal, onProgress, device, workers, eigensolver } = options;
   const run: RunOptions = { ...(signal && { signal }), ...(onProgress && { onProgress }) };
   await checkTarget(out, options.overwrite ?? false);
   const sources: TaskVectorSource[] = [];
@@ -58,6 +60,7 @@ export async function runMerge(config: MergeConfig, out: string, options: RunMer
   try {
     const tensors = foldTensors(base, config.linear);
     for (const { path } of config.models) sources.push(await openTaskVector(path, base, tensors, run));
+    for (const left of await abandonedSiblings(out)) await rm(left, { recursive: true, force: true });
     await mkdir(workDirectory).catch((error: unknown) => {
       const text = `${out}: the directory that should hold it is not there, or cannot be written. Create it first.`;
       throw new CheckpointError('PARENT_MISSING', text, { path: out }, { cause: error });
@@ -76,15 +79,12 @@ export async function runMerge(config: MergeConfig, out: string, options: RunMer
           'kinmerge.models': String(config.models.length),
         },
         workDirectory,
-        ...(options.memory && { memory: options.memory }),
+        memory: options.memory,
         async engine() {
-          engine ??= await createEngine({
-            ...(options.device && { device: options.device }),
-            ...(options.workers && { workers: options.workers }),
-            ...(options.eigensolver && { eigensolver: options.eigensolver }),
-          });
+          engine ??= await components.createEngine({ device, workers, eigensolver });
           return engine;
         },
+        checkPhases: (phases) => checkAskedDevice(device, phases),
       },
       config.parameters,
       config.models.map(({ parameters }) => parameters),

@@ -5,13 +5,12 @@ import type { LogLevel } from '../../logger.ts';
 import { createLogger, LOG_LEVELS } from '../../logger.ts';
 import type { CommonOptions, Register } from '../context.ts';
 import { EXIT } from '../exit-codes.ts';
-import { collect, parseCount } from '../parse.ts';
+import { collect } from '../parse.ts';
+import { type EngineVerbOptions, engineOptions, withEngineOptions } from './engine-options.ts';
 
-interface DaemonOptions extends CommonOptions {
+interface DaemonOptions extends CommonOptions, EngineVerbOptions {
   readonly listen?: string[];
   readonly peer?: string[];
-  readonly device: 'auto' | 'cpu' | 'webgpu' | 'cuda' | 'coreml' | 'dml';
-  readonly workers?: number;
   readonly logLevel: LogLevel;
 }
 
@@ -21,22 +20,15 @@ export function daemonVerb(program: Command, register: Register): void {
     .description('run the node until it is interrupted')
     .option('--listen <multiaddr>', 'address to listen on, may be repeated (default: what join wrote)', collect)
     .option('--peer <multiaddr>', 'a peer to connect to, may be repeated', collect)
-    .addOption(
-      new Option('--device <device>', 'where the matrix work runs')
-        .choices(['auto', 'cpu', 'webgpu', 'cuda', 'coreml', 'dml'])
-        .default('auto'),
-    )
-    .option('--workers <n>', 'threads for the matrix work (default: one for each core)', parseCount)
     .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'));
-  register<DaemonOptions>(command, async (context, _args, options) => {
+  register<DaemonOptions>(withEngineOptions(command), async (context, _args, options) => {
     const logger = createLogger({ level: options.logLevel });
     const stopped = await runDaemon(
       {
         home: context.home,
         listen: options.listen,
         peers: options.peer ?? [],
-        device: options.device,
-        workers: options.workers,
+        engine: engineOptions(options),
       },
       {
         logger,

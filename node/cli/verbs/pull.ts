@@ -16,8 +16,9 @@ import type { CliContext, CommonOptions, Register } from '../context.ts';
 import { EXIT } from '../exit-codes.ts';
 import { formatBytes } from '../output.ts';
 import { withService } from '../with-service.ts';
+import { type EngineVerbOptions, engineOptions, withEngineOptions } from './engine-options.ts';
 
-interface PullVerbOptions extends CommonOptions {
+interface PullVerbOptions extends CommonOptions, EngineVerbOptions {
   readonly community?: string;
   readonly out: string;
   readonly recipe?: string;
@@ -34,7 +35,7 @@ export function pullVerb(program: Command, register: Register): void {
     )
     .option('--recipe <id>', 'fail unless this is the recipe')
     .option('--tail', 'include updates that no seal covers (so far nothing is sealed, so they always are)');
-  register<PullVerbOptions>(command, async (context, _args, options) => {
+  register<PullVerbOptions>(withEngineOptions(command), async (context, _args, options) => {
     const pulled = await pull(context, options);
     context.output.result({ ...pulled, provisional: true }, () =>
       [
@@ -74,7 +75,7 @@ async function pull(context: CliContext, options: PullVerbOptions): Promise<Pull
       : undefined);
   const logger = createLogger({ level: 'warn' });
   const opened = await openHome(
-    { home, command: 'kinmerge pull', device: 'auto', fold: from === undefined },
+    { home, command: 'kinmerge pull', engine: engineOptions(options), fold: from === undefined },
     { logger },
   );
   try {

@@ -4,6 +4,7 @@ import type { Register } from '../context.ts';
 import { EXIT } from '../exit-codes.ts';
 import { table } from '../output.ts';
 import { withService } from '../with-service.ts';
+import { eigensolverRows } from './render-engine.ts';
 
 export function statusVerb(program: Command, register: Register): void {
   register(program.command('status').description('show what the node knows and does'), async (context) => {
@@ -28,6 +29,7 @@ function renderStatus(status: StatusDocument): string {
     ['checkpoint', checkpoint === null ? 'none yet' : `${checkpoint.path}  (recipe ${checkpoint.recipe})`],
   ];
   if (status.device !== null) rows.push(['device', status.device]);
+  if (status.eigensolver !== null) rows.push(...eigensolverRows(status.eigensolver));
   if (problem !== null) rows.push(['problem', `${problem.message} [${problem.code}]`]);
   return table(rows);
 }

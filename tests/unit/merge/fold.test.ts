@@ -1,8 +1,5 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { cp, mkdir, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   type FoldTensor,
@@ -15,7 +12,7 @@ import {
   type TaskVector,
 } from '../../../src/merge/index.ts';
 import { gaussian32 } from '../compute/random.ts';
-import { checkpointOf, engineOf, fixture, foldAll, readSum, ref, scratch, taskVector } from './helpers.ts';
+import { checkpointOf, engineOf, fixture, foldAll, foldAndKill, readSum, ref, scratch, taskVector } from './helpers.ts';
 
 const tensors: FoldTensor[] = [
   { name: 'a', shape: [20, 30], linear: true },
@@ -212,19 +209,8 @@ it('a process killed in the middle of a step leaves the state before it usable a
   await first.close();
   const before = await contentOf(state);
 
-  const child = spawn(
-    process.execPath,
-    [new URL('./fold-child.ts', import.meta.url).pathname, state, join(home, 'next')],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  );
-  for await (const line of createInterface(child.stdout)) {
-    expect(line).not.toBe('folded');
-    if (line.startsWith('9/')) child.kill('SIGKILL');
-  }
-  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
-  expect(child.signalCode).toBe('SIGKILL');
+  const model = fixture('vision8/base.safetensors');
+  await foldAndKill([state, join(home, 'next'), model, fixture('vision8/expert-kmnist.safetensors')], 9);
   expect(await readdir(home)).not.toContain('next');
   expect(await contentOf(state)).toEqual(before);
 
@@ -239,4 +225,5 @@ it('a process killed in the middle of a step leaves the state before it usable a
   });
   await second.close();
   expect(summary.steps).toBe(2);
+  expect(await readdir(home)).toEqual(['1', 'next']);
 });

@@ -1,8 +1,11 @@
 /** What the merge tests share: a scratch directory, engines, task vectors in memory, states read back. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll } from 'vitest';
+import { createInterface } from 'node:readline';
+import { afterAll, expect } from 'vitest';
 import { createEngine, type MatrixEngine } from '../../../src/compute/index.ts';
 import { type FoldTensor, foldStep, type OpcmRule, openState, type TaskVector } from '../../../src/merge/index.ts';
 import { type Checkpoint, createSafetensors, narrow, openCheckpoint } from '../../../src/tensors/index.ts';
@@ -74,6 +77,21 @@ export async function foldAll(
     from = to;
   }
   return { summaries, state: from! };
+}
+
+/** Starts `fold-child.ts` and ends it by SIGKILL as soon as this many tensors are done, in the middle of its step. */
+export async function foldAndKill(
+  args: readonly [from: string, to: string, base: string, update: string],
+  done: number,
+): Promise<void> {
+  const script = new URL('./fold-child.ts', import.meta.url).pathname;
+  const child = spawn(process.execPath, [script, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  for await (const line of createInterface(child.stdout)) {
+    expect(line).not.toBe('folded');
+    if (line.startsWith(`${done}/`)) child.kill('SIGKILL');
+  }
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  expect(child.signalCode).toBe('SIGKILL');
 }
 
 export async function readSum(dir: string): Promise<Map<string, Float32Array>> {

@@ -9,10 +9,11 @@ import type { CID } from 'multiformats/cid';
 import { onTestFinished } from 'vitest';
 import { createCommunity, DEFAULT_BUDGET } from '../../../node/community/create.ts';
 import { CheckpointShelf } from '../../../node/core/checkpoint-shelf.ts';
-import { homePaths } from '../../../node/home/paths.ts';
+import { type HomePaths, homePaths } from '../../../node/home/paths.ts';
 import { blocks, createHost, logSource, sync } from '../../../protocols/index.ts';
 import {
   charterTable,
+  encodeSigned,
   encodeSignedHead,
   frontierOf,
   type Head,
@@ -196,6 +197,16 @@ export async function startPeer(
       said = changes;
     },
   };
+}
+
+/** Puts updates into a home, as a book that was closed leaves them. */
+export async function writeHome(home: HomePaths, made: readonly Update[]): Promise<void> {
+  for (const directory of [home.records, home.objects, home.blobs]) await mkdir(directory, { recursive: true });
+  for (const { signed, payload, manifest } of made) {
+    await writeFile(join(home.records, signed.id.toString()), encodeSigned(signed));
+    await writeFile(join(home.objects, manifest.id.toString()), manifest.bytes);
+    await writeFile(join(home.blobs, manifest.id.toString()), payload);
+  }
 }
 
 /** The id of a process that has ended. */

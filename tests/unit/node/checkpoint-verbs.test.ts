@@ -47,7 +47,10 @@ test('a daemon of a home without a base refuses to pull instead of waiting for e
   const shore = await makeShore();
   const home = await newHome(shore);
   await writeConfig(home.config, { ...(await readConfig(home.config)), base: null });
-  const opened = await openHome({ home, command: 'kinmerge daemon', device: 'cpu', fold: true }, { logger: silent });
+  const opened = await openHome(
+    { home, command: 'kinmerge daemon', engine: { device: 'cpu' }, fold: true },
+    { logger: silent },
+  );
   onTestFinished(() => opened.close());
   const out = join(await scratch(), 'merged');
   await expect(opened.service.pull({ out, recipe: undefined })).rejects.toMatchObject({ code: 'HOME_LOCKED' });

@@ -6,10 +6,11 @@ import { copyCheckpoint } from '../../../node/checkpoint/copy.ts';
 import { SIDECAR_FILE } from '../../../node/checkpoint/sidecar.ts';
 import { type VerifyOptions, verifyCheckpoint } from '../../../node/checkpoint/verify.ts';
 import type { HomePaths } from '../../../node/home/paths.ts';
+import type { Device } from '../../../src/compute/index.ts';
 import { encodeSigned, MAX_PENDING_PER_AUTHOR, manifestOf, type SignedRecord } from '../../../src/log/index.ts';
 import { follow, testId, testKey } from '../log/helpers.ts';
-import { CONFIG, deadProcess, makeShore, type Shore } from './checkpoint-support.ts';
-import { filesBelow, newHome, openBook, openCommunity, payloadOf, updates } from './support.ts';
+import { CONFIG, deadProcess, makeShore, type Shore, writeHome } from './checkpoint-support.ts';
+import { filesBelow, newHome, openBook, openCommunity, payloadOf, type Update, updates } from './support.ts';
 
 /** The shore's checkpoint of no updates, pulled. */
 async function pulled(shore: Shore): Promise<string> {
@@ -19,8 +20,8 @@ async function pulled(shore: Shore): Promise<string> {
   return out;
 }
 
-function verify(shore: Shore, home: HomePaths, directory: string, device: VerifyOptions['device'] = 'cpu') {
-  const options: VerifyOptions = { directory, base: shore.base, tensors: undefined, exact: true, device };
+function verify(shore: Shore, home: HomePaths, directory: string, device: Device = 'cpu') {
+  const options: VerifyOptions = { directory, base: shore.base, tensors: undefined, exact: true, engine: { device } };
   return verifyCheckpoint(options, { home });
 }
 
@@ -71,7 +72,7 @@ describe('verify', () => {
     const directory = await pulled(shore);
     const home = await newHome(shore);
     expect(await verify(shore, home, directory)).toMatchObject({ beyond: 0 });
-    await writeHome(home, (await updates(shore, 2)) as Written[]);
+    await writeHome(home, await updates(shore, 2));
     expect(await verify(shore, home, directory)).toMatchObject({ beyond: 2, report: { verdict: 'pass' } });
   });
 
@@ -79,7 +80,7 @@ describe('verify', () => {
     const shore = await makeShore();
     const directory = await pulled(shore);
     const home = await newHome(shore);
-    const [first, second] = (await updates(shore, 2)) as [Written, Written];
+    const [first, second] = (await updates(shore, 2)) as [Update, Update];
     await writeHome(home, [first, second]);
     await decidedOn(directory, [first, second].map(({ signed }) => signed.id.toString()).sort());
     const parts = [
@@ -148,14 +149,3 @@ describe('the updates that a checkpoint was decided on', () => {
     await book.close();
   });
 });
-
-type Written = Awaited<ReturnType<typeof updates>>[number];
-
-async function writeHome(home: HomePaths, made: readonly Written[]): Promise<void> {
-  for (const directory of [home.records, home.objects, home.blobs]) await mkdir(directory, { recursive: true });
-  for (const { signed, payload, manifest } of made) {
-    await writeFile(join(home.records, signed.id.toString()), encodeSigned(signed));
-    await writeFile(join(home.objects, manifest.id.toString()), manifest.bytes);
-    await writeFile(join(home.blobs, manifest.id.toString()), payload);
-  }
-}

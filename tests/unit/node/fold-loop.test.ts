@@ -39,8 +39,7 @@ async function scene(count: number): Promise<Scene> {
   }
   const worker = new WorkerThread<MergeCalls>(new URL('../../../node/work/merge-worker.ts', import.meta.url), {
     charter: home.charter,
-    device: 'cpu',
-    workers: 1,
+    engine: { device: 'cpu', workers: 1 },
   });
   const steps: Scene['steps'] = [];
   const finished: FoldedCheckpoint[] = [];

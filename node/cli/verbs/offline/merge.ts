@@ -1,14 +1,14 @@
-import { type Command, Option } from 'commander';
-import { DEVICES, type Device } from '../../../../src/compute/index.ts';
+import type { Command } from 'commander';
 import { type MergeReport, readMergeConfig, runMerge } from '../../../../src/merge/index.ts';
 import type { CommonOptions, Register } from '../../context.ts';
 import { EXIT } from '../../exit-codes.ts';
 import { formatBytes, table } from '../../output.ts';
+import { type EngineVerbOptions, engineOptions, withEngineOptions } from '../engine-options.ts';
+import { phasesLine } from '../render-engine.ts';
 import { checkOut } from './out.ts';
 
-interface MergeOptions extends CommonOptions {
+interface MergeOptions extends CommonOptions, EngineVerbOptions {
   readonly out: string;
-  readonly device: Device;
   readonly force?: boolean;
 }
 
@@ -18,9 +18,8 @@ export function mergeVerb(program: Command, register: Register): void {
     .argument('<config>', "a configuration in mergekit's YAML form; paths in it are taken from the working directory")
     .description('merge models by a configuration into a checkpoint directory')
     .requiredOption('--out <dir>', 'the directory to write')
-    .addOption(new Option('--device <device>', 'what does the matrix work').choices([...DEVICES]).default('auto'))
     .option('--force', 'replace an existing checkpoint directory');
-  register<MergeOptions>(command, async (context, [configPath = ''], options) => {
+  register<MergeOptions>(withEngineOptions(command), async (context, [configPath = ''], options) => {
     const config = await readMergeConfig(configPath);
     const overwrite = options.force === true;
     const inputs = [configPath, config.base, ...config.models.map(({ path }) => path)];
@@ -28,21 +27,26 @@ export function mergeVerb(program: Command, register: Register): void {
     const report = await runMerge(config, out, {
       signal: context.signal,
       onProgress: context.output.progress,
-      device: options.device,
       overwrite,
+      ...engineOptions(options),
     });
     context.output.result({ out, ...report }, () => render(out, report));
+    const hint = report.eigensolver?.hint ?? null;
+    if (hint !== null && options.eigensolver !== 'portable' && !context.output.json) context.output.note(hint);
     return EXIT.done;
   });
 }
 
-function render(out: string, { method, models, linear, tensors, bytes, lambda, device }: MergeReport): string {
+function render(out: string, report: MergeReport): string {
+  const { method, models, linear, tensors, bytes, lambda, description, eigensolver, phases } = report;
   return table([
     ['checkpoint', out],
     ['method', method],
     ['models', String(models.length)],
     ['tensors', `${tensors} (${linear.length} linear), ${formatBytes(bytes)}`],
     ...(lambda === null ? [] : [['lambda', lambda.toPrecision(6)]]),
-    ...(device === null ? [] : [['device', device]]),
+    ...(description === null ? [] : [['device', description]]),
+    ...(eigensolver === null ? [] : [['eigensolver', eigensolver.description]]),
+    ...(phases.length === 0 ? [] : [['time', phasesLine(phases)]]),
   ]);
 }
