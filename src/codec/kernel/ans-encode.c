@@ -16,9 +16,10 @@ static u32 positions[MAX_WIDTH + POSITIONS_AT_ONCE];
 static u32 ordered[MAX_WIDTH];
 /* Where the next entry of a segment goes. */
 static u32 fill[MAX_SEGMENTS];
-/* Of a column: its place in the scan's order, and the segment that has it. */
+/* Of a column: its place in the scan's order, and in the low bits the segment that has it. */
+#define SEGMENT_BITS 7
+_Static_assert(MAX_SEGMENTS == 1 << SEGMENT_BITS, "segments have that many bits");
 static u32 places[MAX_WIDTH];
-static u8 segments[MAX_WIDTH];
 
 /*
  * Symbols that the list may hold, 2 GiB of them: what a tensor of 2^31 elements has at a density of about 25 %. It is a
@@ -111,7 +112,8 @@ static NOINLINE void order_row(Masks t) {
   for (u32 i = 0; i < count; i++) {
     const u32 position = positions[i], column = position - start;
     if (counted) column_counts[column]++;
-    ordered[fill[segments[column]]++] = places[column] << 1 | sign_at(t.minus, position);
+    const u32 place = places[column];
+    ordered[fill[place % MAX_SEGMENTS]++] = place >> SEGMENT_BITS << 1 | sign_at(t.minus, position);
   }
 }
 
@@ -131,8 +133,7 @@ static int collect_flat(Masks t) {
 static NOINLINE void find_columns(void) {
   for (u32 s = 0; s < scan.segments; s++) {
     for (u32 place = scan.starts[s]; place < scan.starts[s + 1]; place++) {
-      places[columns[place]] = place;
-      segments[columns[place]] = s;
+      places[columns[place]] = place << SEGMENT_BITS | s;
     }
   }
 }

@@ -121,6 +121,15 @@ static void cut(void) {
   scan.segments = segments;
 }
 
+/* Counts of a column whose levels are kept, of this update: columns share them. */
+#define KNOWN_COUNTS 4096
+#define UNKNOWN 127
+
+/* The level of a column with so many entries in the rows so far, of which `meant` was expected. */
+INLINE i32 column_level(u32 count, i32 meant) {
+  return level_of(log_odds(count * ONE, scan.memory, scan.column_strength, scan.density), meant);
+}
+
 /* Brings the columns' levels up to date and orders the columns by level, then by position. */
 static NOINLINE void sort_columns(void) {
   while (scan.memory > MEMORY_ROWS) {
@@ -129,8 +138,15 @@ static NOINLINE void sort_columns(void) {
   }
   const i32 meant = log_odds(scan.memory * scan.density, scan.memory, scan.column_strength, scan.density);
   u32 places[2 * MAX_LEVEL + 2] = {0};
+  static i8 known[KNOWN_COUNTS];
+  __builtin_memset(known, UNKNOWN, scan.memory < KNOWN_COUNTS ? scan.memory + 1 : KNOWN_COUNTS);
   for (u32 i = 0; i < scan.width; i++) {
-    i32 level = level_of(log_odds(column_counts[i] * ONE, scan.memory, scan.column_strength, scan.density), meant);
+    const u32 count = column_counts[i];
+    i32 level = count < KNOWN_COUNTS ? known[count] : UNKNOWN;
+    if (UNLIKELY(level == UNKNOWN)) {
+      level = column_level(count, meant);
+      if (count < KNOWN_COUNTS) known[count] = level;
+    }
     column_levels[i] = level;
     places[level + MAX_LEVEL + 1]++;
   }
