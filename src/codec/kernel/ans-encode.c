@@ -117,14 +117,19 @@ static NOINLINE void order_row(Masks t) {
   }
 }
 
+/* The symbols of a row of a tensor that is coded without rows. */
+static NOINLINE void add_flat_row(Masks t) {
+  const u32 start = scan.row_start, length = scan.starts[1];
+  const u32 count = list_positions(t, start, start + length);
+  for (u32 i = 0; i < count; i++) ordered[i] = (positions[i] - start) << 1 | sign_at(t.minus, positions[i]);
+  add_segment(scan_table(0), ordered, count, 0, length);
+}
+
 static int collect_flat(Masks t) {
   while (scan_next_row()) {
     /* No symbol stands for less than one element. */
-    const u32 start = scan.row_start, length = scan.starts[1];
-    if (!make_room(length + 1)) return 0;
-    const u32 count = list_positions(t, start, start + length);
-    for (u32 i = 0; i < count; i++) ordered[i] = (positions[i] - start) << 1 | sign_at(t.minus, positions[i]);
-    add_segment(scan_table(0), ordered, count, 0, length);
+    if (!make_room(scan.starts[1] + 1)) return 0;
+    add_flat_row(t);
   }
   return 1;
 }
