@@ -9,6 +9,9 @@ export type ThreadReply<Result> =
 /** An error of a job that has no better class on this side. */
 export class ThreadError extends KinmergeError {}
 
+/** Jobs that a busy thread holds: the one at work, and the next, so that it need not wait for this side to answer. */
+export const JOBS_AT_HAND = 2;
+
 interface Task<Job, Result> {
   readonly job: Job;
   resolve(result: Result): void;
@@ -26,14 +29,14 @@ export interface ThreadPoolOptions {
 }
 
 /**
- * Threads that do one job each at a time, for work that may be cut off anywhere: closing terminates them. (Not for
- * onnxruntime, which aborts the process then.)
+ * Threads that do one job each at a time, in the order of the calls. For work that may be cut off anywhere: closing
+ * terminates them. (Not for onnxruntime, which aborts the process then.)
  */
 export class ThreadPool<Job, Result> {
   readonly #options: ThreadPoolOptions;
   readonly #waiting: Task<Job, Result>[] = [];
-  readonly #idle: Worker[] = [];
-  readonly #busy = new Map<Worker, Task<Job, Result>>();
+  /** What each thread was given, in the order of its work. */
+  readonly #threads = new Map<Worker, Task<Job, Result>[]>();
   #closing: Promise<void> | undefined;
 
   /** @throws RangeError below one thread: jobs would wait for ever */
@@ -45,7 +48,7 @@ export class ThreadPool<Job, Result> {
   /** Starts all threads now, so that they are ready when the first jobs come. */
   warmUp(): void {
     try {
-      while (this.#idle.length + this.#busy.size < this.#options.threads) this.#idle.push(this.#start());
+      while (this.#threads.size < this.#options.threads) this.#start();
     } catch {
       // The first job says what is wrong.
     }
@@ -67,39 +70,45 @@ export class ThreadPool<Job, Result> {
   }
 
   async #end(): Promise<void> {
-    const threads = [...this.#idle, ...this.#busy.keys()];
-    const tasks = [...this.#busy.values(), ...this.#waiting.splice(0)];
-    this.#busy.clear();
+    const tasks = [...this.#threads.values(), this.#waiting.splice(0)].flat();
+    const threads = [...this.#threads.keys()];
+    this.#threads.clear();
     for (const task of tasks) task.reject(closed());
     await Promise.all(threads.map((thread) => thread.terminate()));
   }
 
   #dispatch(): void {
-    while (this.#waiting.length > 0 && (this.#idle.length > 0 || this.#busy.size < this.#options.threads)) {
-      const task = this.#waiting.shift()!;
+    while (this.#waiting.length > 0) {
       let worker: Worker | undefined;
       try {
-        worker = this.#idle.pop() ?? this.#start();
-        worker.postMessage(task.job);
-        this.#busy.set(worker, task);
+        worker = this.#free();
+        if (worker === undefined) return;
+        worker.postMessage(this.#waiting[0]!.job);
+        this.#threads.get(worker)!.push(this.#waiting.shift()!);
       } catch (cause) {
         // A thread that cannot start, or a job that cannot be sent, fails this job alone.
-        if (worker !== undefined) this.#idle.push(worker);
         const text = `A job could not be given to a thread (${(cause as Error).message}). Try again with fewer threads.`;
-        task.reject(new ThreadError('THREAD_FAILED', text, {}, { cause }));
+        this.#waiting.shift()!.reject(new ThreadError('THREAD_FAILED', text, {}, { cause }));
       }
     }
+  }
+
+  /** A thread without work, a new one, or one that may have its next job already: of the last jobs none waits behind another. */
+  #free(): Worker | undefined {
+    const { threads } = this.#options;
+    const below = (jobs: number) => [...this.#threads].find(([, tasks]) => tasks.length < jobs)?.[0];
+    const idle = below(1) ?? (this.#threads.size < threads ? this.#start() : undefined);
+    return idle ?? (this.#waiting.length >= threads ? below(JOBS_AT_HAND) : undefined);
   }
 
   #start(): Worker {
     const { name, workerData } = this.#options;
     const worker = new Worker(this.#options.url, { name, workerData });
     let cause: unknown;
+    this.#threads.set(worker, []);
     worker.on('message', (reply: ThreadReply<Result>) => {
-      const task = this.#busy.get(worker);
+      const task = this.#threads.get(worker)?.shift();
       if (task === undefined) return;
-      this.#busy.delete(worker);
-      this.#idle.push(worker);
       if (reply.ok) task.resolve(reply.result);
       else task.reject(failure(reply));
       this.#dispatch();
@@ -112,11 +121,10 @@ export class ThreadPool<Job, Result> {
       void worker.terminate();
     });
     worker.on('exit', () => {
-      const task = this.#busy.get(worker);
-      this.#busy.delete(worker);
-      const at = this.#idle.indexOf(worker);
-      if (at >= 0) this.#idle.splice(at, 1);
+      const [task, ...untouched] = this.#threads.get(worker) ?? [];
+      this.#threads.delete(worker);
       if (task === undefined) return;
+      this.#waiting.unshift(...untouched);
       const text = `A thread died at its work (${cause instanceof Error ? cause.message : 'no reason given'}). Try again with more free memory.`;
       task.reject(new ThreadError('THREAD_DIED', text, {}, { cause }));
       this.#dispatch();

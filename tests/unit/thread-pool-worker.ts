@@ -6,6 +6,7 @@ import { serveJobs } from '../../src/thread-pool.ts';
 export type TestJob =
   | { readonly kind: 'double'; readonly value: number }
   | { readonly kind: 'hand over'; readonly bytes: number }
+  | { readonly kind: 'count'; readonly done: Int32Array<SharedArrayBuffer> }
   | { readonly kind: 'block' }
   | { readonly kind: 'die' }
   | { readonly kind: 'throw coded' }
@@ -21,6 +22,10 @@ serveJobs<TestJob, number | Uint8Array<ArrayBuffer>>(parentPort!, (job) => {
       const result = new Uint8Array(job.bytes).fill(7);
       return { result, transfer: [result.buffer] };
     }
+    case 'count':
+      Atomics.add(job.done, 0, 1);
+      Atomics.notify(job.done, 0);
+      return { result: 0 };
     case 'block':
       for (;;);
     case 'die':

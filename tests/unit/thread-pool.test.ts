@@ -1,5 +1,5 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { ThreadError, ThreadPool } from '../../src/thread-pool.ts';
+import { JOBS_AT_HAND, ThreadError, ThreadPool } from '../../src/thread-pool.ts';
 import type { TestJob } from './thread-pool-worker.ts';
 
 const WORKER = new URL('thread-pool-worker.ts', import.meta.url);
@@ -37,6 +37,27 @@ describe('jobs', () => {
     expect(ports() - before).toBe(2);
     await pool.close();
     expect(ports()).toBe(before);
+  });
+
+  test('lie at hand: a thread goes on to the next one while this side is busy, and to no more', async () => {
+    const pool = poolOf(1);
+    await pool.run({ kind: 'double', value: 1 });
+    const done = new Int32Array(new SharedArrayBuffer(4));
+    const jobs = [1, 2, 3].map(() => pool.run({ kind: 'count', done }));
+    for (let count = 0; count < JOBS_AT_HAND; count++) Atomics.wait(done, 0, count, 10_000);
+    Atomics.wait(done, 0, JOBS_AT_HAND, 200);
+    expect(Atomics.load(done, 0)).toBe(JOBS_AT_HAND);
+    await Promise.all(jobs);
+    expect(Atomics.load(done, 0)).toBe(3);
+  });
+
+  test('do not lie behind a long one when they are the last', async () => {
+    const pool = poolOf(2);
+    const long = failureOf(pool.run({ kind: 'block' }));
+    const results = await Promise.all([1, 2].map((value) => pool.run({ kind: 'double', value })));
+    expect(results).toEqual([2, 4]);
+    await pool.close();
+    expect((await long).code).toBe('POOL_CLOSED');
   });
 
   test('hand memory over', async () => {

@@ -69,7 +69,7 @@ export function selectBySplit(
   const found = calls.split_candidates();
   // With zero as the lower end every entry that can be kept was seen, so there may be fewer than asked for.
   if (left <= 0 || (found < left && bracket.low > 0)) return null;
-  const threshold = left > found ? 0 : calls.split_select(left);
+  const threshold = left > found ? 0 : calls.split_select(left, bracket.low, bracket.high);
   const nnz = calls.split_settle(words, threshold, calls.split_ties(), plus, minus, candidates);
   return { bad: -1, masks: { plus, minus, elements, nnz, end: candidates }, magnitudes: calls.split_sum() };
 }

@@ -18,6 +18,11 @@ typedef int64_t i64;
 
 #define EXPORT(name) __attribute__((export_name(name)))
 #define INLINE static inline __attribute__((always_inline))
+/*
+ * For a part of a long loop. An engine compiles a function well only after it has seen it run, and what runs keeps its
+ * old code: a loop over a whole tensor would end as it began, many times slower, where one that calls is soon fast.
+ */
+#define NOINLINE __attribute__((noinline))
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define WASM_PAGE 65536u

@@ -77,7 +77,7 @@ interface Exports {
   split_above(): number;
   split_sum(): number;
   split_candidates(): number;
-  split_select(rank: number): number;
+  split_select(rank: number, low: number, high: number): number;
   split_ties(): number;
   split_settle(words: number, threshold: number, ties: number, plus: number, minus: number, candidates: number): number;
   product_begin(

@@ -42,6 +42,8 @@ static u32 level_density(i32 level) {
   return density > (1u << 24) - 1024 ? (1u << 24) - 1024 : density;
 }
 
+static u32 packed(u32 start, u32 end, u32 kind) { return start << 17 | (end - start - 1) << 2 | kind; }
+
 static void build(Level *table, u32 density) {
   u32 longest = (4u << 24) / density;
   if (longest > MAX_GAP) longest = MAX_GAP;
@@ -57,6 +59,10 @@ static void build(Level *table, u32 density) {
     while (table->cumulative[symbol + 1] <= i << LOOKUP_SHIFT) symbol++;
     table->lookup[i] = symbol < 255 ? symbol : 255;
   }
+  for (u32 g = 0; g <= longest; g++) {
+    table->gaps[g] = packed(table->cumulative[g], table->cumulative[g + 1], g < longest ? 2 : 0);
+    table->ends[g] = packed(table->cumulative[g], FREQUENCY_TOTAL, 0);
+  }
   table->longest = longest;
   table->density = density >> 11 ? density >> 11 : 1;
 }
@@ -70,30 +76,26 @@ static const Level *level_table(i32 level) {
   return &tables[i];
 }
 
-/*
- * 256 * log2(v) for v >= 1, linear between powers of two; off by less than a tenth of an octave, and larger by
- * 256 * 1023: exponent and highest mantissa bits of the float64, which holds every 32-bit integer.
- */
+/* 256 * (log2(v) + 1) for v >= 1, linear between powers of two: off by less than a tenth of an octave. */
 INLINE i32 biased_log256(u32 v) {
-  double value = v;
-  u64 bits;
-  __builtin_memcpy(&bits, &value, sizeof bits);
-  return (i32)(bits >> 44);
+  u32 zeros = __builtin_clz(v);
+  return (i32)(((31 - zeros) << 8) + (v << zeros >> 23));
 }
 
 INLINE i32 clamp_level(i32 level) {
   return level < -MAX_LEVEL ? -MAX_LEVEL : level > MAX_LEVEL ? MAX_LEVEL : level;
 }
 
-/* The level that `entries` of `total` stand for where `expected` / 2^13 were expected, both beside a prior. */
-static i32 level_of(u32 entries, u32 total, u32 expected, u32 strength, u32 density) {
+/* 256 * log2 of the odds of `entries` / 2^13 among `total`, both beside a prior. */
+INLINE i32 log_odds(u32 entries, u32 total, u32 strength, u32 density) {
   u32 plus = strength * density;
   u32 minus = strength * (ONE - density);
   /* The biases cancel. */
-  i32 seen = biased_log256(entries * ONE + plus) - biased_log256((total - entries) * ONE + minus);
-  i32 meant = biased_log256(expected + plus) - biased_log256(total * ONE - expected + minus);
-  return clamp_level((seen - meant + 32) >> 6);
+  return biased_log256(entries + plus) - biased_log256(total * ONE - entries + minus);
 }
+
+/* The level that odds `seen` stand for where `meant` were expected. */
+INLINE i32 level_of(i32 seen, i32 meant) { return clamp_level((seen - meant + 32) >> 6); }
 
 static i32 level_at(u32 place) { return scan.column_strength ? column_levels[columns[place]] : 0; }
 
@@ -102,7 +104,7 @@ static i32 level_at(u32 place) { return scan.column_strength ? column_levels[col
  * row's level is brought up to date: often at first, then ever more rarely, as it is known better.
  */
 static void cut(void) {
-  u32 segments = 0;
+  u32 segments = 0, expected = 0;
   for (u32 at = 0; at < scan.width;) {
     i32 level = level_at(at);
     u32 longest = scan.row_strength == 0 ? scan.width : (at >> 2) > ROW_SEGMENT ? at >> 2 : ROW_SEGMENT;
@@ -110,21 +112,41 @@ static void cut(void) {
     while (end < scan.width && end - at < longest && level_at(end) == level) end++;
     scan.levels[segments++] = level;
     scan.starts[segments] = end;
+    if (scan.row_strength != 0) {
+      expected += (end - at) * level_table(level)->density;
+      scan.meant[segments - 1] = log_odds(expected, end, scan.row_strength, scan.density);
+    }
     at = end;
   }
   scan.segments = segments;
 }
 
+/* Counts of a column whose levels are kept, of this update: columns share them. */
+#define KNOWN_COUNTS 4096
+#define UNKNOWN 127
+
+/* The level of a column with so many entries in the rows so far, of which `meant` was expected. */
+INLINE i32 column_level(u32 count, i32 meant) {
+  return level_of(log_odds(count * ONE, scan.memory, scan.column_strength, scan.density), meant);
+}
+
 /* Brings the columns' levels up to date and orders the columns by level, then by position. */
-static void sort_columns(void) {
+static NOINLINE void sort_columns(void) {
   while (scan.memory > MEMORY_ROWS) {
     scan.memory >>= 1;
     for (u32 i = 0; i < scan.width; i++) column_counts[i] >>= 1;
   }
-  u32 expected = scan.memory * scan.density;
+  const i32 meant = log_odds(scan.memory * scan.density, scan.memory, scan.column_strength, scan.density);
   u32 places[2 * MAX_LEVEL + 2] = {0};
+  static i8 known[KNOWN_COUNTS];
+  __builtin_memset(known, UNKNOWN, scan.memory < KNOWN_COUNTS ? scan.memory + 1 : KNOWN_COUNTS);
   for (u32 i = 0; i < scan.width; i++) {
-    i32 level = level_of(column_counts[i], scan.memory, expected, scan.column_strength, scan.density);
+    const u32 count = column_counts[i];
+    i32 level = count < KNOWN_COUNTS ? known[count] : UNKNOWN;
+    if (UNLIKELY(level == UNKNOWN)) {
+      level = column_level(count, meant);
+      if (count < KNOWN_COUNTS) known[count] = level;
+    }
     column_levels[i] = level;
     places[level + MAX_LEVEL + 1]++;
   }
@@ -145,7 +167,7 @@ void scan_begin(u32 elements, u32 nnz, u32 width, u32 rows, u32 cols) {
   scan.row = 0xffffffffu;
   scan.memory = 0;
   scan.next_update = 1;
-  scan.entries = scan.seen = scan.expected = 0;
+  scan.entries = 0;
   scan.row_level = 0;
   scan.density = level_table(0)->density;
   scan.starts[0] = 0;
@@ -170,7 +192,7 @@ int scan_next_row(void) {
     scan.starts[1] = left < scan.width ? left : scan.width;
     return 1;
   }
-  scan.entries = scan.seen = scan.expected = 0;
+  scan.entries = 0;
   scan.row_level = 0;
   if (scan.column_strength && scan.row > 0) {
     scan.memory++;
@@ -186,9 +208,7 @@ const Level *scan_table(u32 segment) { return level_table(clamp_level(scan.level
 
 void scan_report(u32 segment, u32 entries) {
   if (scan.row_strength == 0) return;
-  u32 length = scan.starts[segment + 1] - scan.starts[segment];
   scan.entries += entries;
-  scan.seen += length;
-  scan.expected += length * level_table(scan.levels[segment])->density;
-  scan.row_level = level_of(scan.entries, scan.seen, scan.expected, scan.row_strength, scan.density);
+  i32 seen = log_odds(scan.entries * ONE, scan.starts[segment + 1], scan.row_strength, scan.density);
+  scan.row_level = level_of(seen, scan.meant[segment]);
 }

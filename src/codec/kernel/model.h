@@ -40,6 +40,11 @@ typedef struct {
   u16 cumulative[MAX_GAP + 2];
   /* The symbol of slot 32 * i. */
   u8 lookup[FREQUENCY_TOTAL >> LOOKUP_SHIFT];
+  /*
+   * What the encoder makes of a gap, and of zeros up to a segment's end: 15 bits start, 15 bits frequency - 1, and 2
+   * where a sign follows, to which it is added.
+   */
+  u32 gaps[MAX_GAP + 1], ends[MAX_GAP + 1];
 } Level;
 
 /* The walk over a tensor, row by row, and each row in segments of columns that share a level. */
@@ -49,10 +54,13 @@ typedef struct {
   u32 segments;
   u32 starts[MAX_SEGMENTS + 1];
   i8 levels[MAX_SEGMENTS];
+  /* Odds of the row up to a segment's end that its columns' levels alone would make, as `log_odds` of model.c. */
+  i32 meant[MAX_SEGMENTS];
   /* 1 where the tensor has rows; where rows have levels; where columns have. */
   u32 shaped, row_strength, column_strength;
   u32 density, memory, next_update;
-  u32 entries, seen, expected;
+  /* Of the row so far. */
+  u32 entries;
   i32 row_level;
 } Scan;
 

@@ -32,10 +32,8 @@ u32 size_of(u32 dtype) {
 static void difference_bf16(const u8 *base, const u8 *tune, u32 count) {
   for (u32 i = 0; i < count; i += 8) {
     v128_t a = wasm_v128_load(base + 2 * i), b = wasm_v128_load(tune + 2 * i);
-    v128_t low = wasm_f32x4_sub(wasm_i32x4_shl(wasm_u32x4_extend_low_u16x8(b), 16),
-                                wasm_i32x4_shl(wasm_u32x4_extend_low_u16x8(a), 16));
-    v128_t high = wasm_f32x4_sub(wasm_i32x4_shl(wasm_u32x4_extend_high_u16x8(b), 16),
-                                 wasm_i32x4_shl(wasm_u32x4_extend_high_u16x8(a), 16));
+    v128_t low = wasm_f32x4_sub(widen_bf16_low(b), widen_bf16_low(a));
+    v128_t high = wasm_f32x4_sub(widen_bf16_high(b), widen_bf16_high(a));
     wasm_v128_store(stage + i, low);
     wasm_v128_store(stage + i + 4, high);
   }

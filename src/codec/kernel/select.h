@@ -58,7 +58,7 @@ INLINE double lanes_sum(const Lanes *lanes) {
          (wasm_f64x2_extract_lane(lanes->high, 0) + wasm_f64x2_extract_lane(lanes->high, 1));
 }
 
-/* 16 lanes of all ones or zeros in four vectors to 16 bits. */
+/* The signs of 16 lanes in four vectors, so also those that are all ones: narrowing keeps them. */
 INLINE u32 bits_of(v128_t a, v128_t b, v128_t c, v128_t d) {
   return wasm_i8x16_bitmask(wasm_i8x16_narrow_i16x8(wasm_i16x8_narrow_i32x4(a, b), wasm_i16x8_narrow_i32x4(c, d)));
 }

@@ -9,6 +9,10 @@
 /* The dtypes as kernel.ts numbers them; NONE stands for a tensor of zeros. */
 enum Dtype { NONE = 0, F32 = 1, F16 = 2, BF16 = 3, F8_E4M3 = 4, F8_E5M2 = 5, F64 = 6 };
 
+/* The first, or last, four of eight bfloat16: the upper halves of float32. */
+INLINE v128_t widen_bf16_low(v128_t v) { return wasm_i16x8_shuffle(wasm_i32x4_splat(0), v, 0, 8, 1, 9, 2, 10, 3, 11); }
+INLINE v128_t widen_bf16_high(v128_t v) { return wasm_i16x8_shuffle(wasm_i32x4_splat(0), v, 4, 12, 5, 13, 6, 14, 7, 15); }
+
 /* float16 bits in the low halves of four lanes. */
 INLINE v128_t widen_f16(v128_t half) {
   v128_t sign = wasm_i32x4_shl(wasm_v128_and(half, wasm_i32x4_splat(0x8000)), 16);
@@ -51,8 +55,8 @@ INLINE void widen(const u8 *from, u32 dtype, u32 count, float *to) {
     case BF16:
       for (u32 i = 0; i < count; i += 8) {
         v128_t v = wasm_v128_load(from + 2 * i);
-        wasm_v128_store(to + i, wasm_i32x4_shl(wasm_u32x4_extend_low_u16x8(v), 16));
-        wasm_v128_store(to + i + 4, wasm_i32x4_shl(wasm_u32x4_extend_high_u16x8(v), 16));
+        wasm_v128_store(to + i, widen_bf16_low(v));
+        wasm_v128_store(to + i + 4, widen_bf16_high(v));
       }
       return;
     case F16:
