@@ -41,8 +41,9 @@ export interface StatusDocument {
   readonly checkpoint: { readonly recipe: string; readonly path: string } | null;
   /** Why the fold stands still, when it failed. */
   readonly problem: { readonly code: string; readonly message: string } | null;
-  /** What does the matrix work, and what solves its eigenproblems; `null` without a running daemon. */
+  /** What does the matrix work; `null` without a running daemon, and until its engine has started. */
   readonly device: string | null;
+  /** What solves its eigenproblems; without a running daemon, what would. */
   readonly eigensolver: EigensolverStatus | null;
 }
 

@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+// Not the whole of `compute`: this thread needs no runtime.
+import { describeEigensolver, type EigensolverStatus } from '../../src/compute/eigen/index.ts';
 import { encodeRecipe, idOf, keyToText, MERGE_ALGORITHM } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import { type Pulled, type PullOptions, pullLocal } from '../checkpoint/pull.ts';
@@ -105,7 +107,7 @@ export class LocalService implements NodeService {
       checkpoint: community.checkpoint ?? null,
       problem: community.problem,
       device: this.#engine?.description ?? null,
-      eigensolver: this.#engine?.eigensolver ?? null,
+      eigensolver: this.#eigensolver(),
     };
   }
 
@@ -160,6 +162,12 @@ export class LocalService implements NodeService {
     await Promise.race([settled.catch(() => {}), grace]);
     over.abort();
     return this.community.view;
+  }
+
+  /** The daemon's; without one, what a fold would take here. */
+  #eigensolver(): EigensolverStatus | null {
+    if (this.#engine !== null) return this.#engine.eigensolver;
+    return this.#network === undefined ? describeEigensolver(this.community.options.engine.eigensolver) : null;
   }
 
   #emptyRecipe(): string {

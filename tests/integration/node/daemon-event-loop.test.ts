@@ -71,7 +71,7 @@ async function homeWithUpdates(): Promise<HomePaths> {
 /** A process of this directory, whose event loop can be read. */
 function watch(script: string, args: readonly string[]) {
   const path = fileURLToPath(new URL(script, import.meta.url));
-  const child = fork(path, args, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
+  const child = fork(path, args, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
   const gone = once(child, 'exit') as Promise<[number | null]>;
   onTestFinished(async () => {
     child.kill('SIGKILL');
@@ -82,7 +82,11 @@ function watch(script: string, args: readonly string[]) {
     child.send('read');
     return (await answer)[0] as LoopDelay;
   };
-  return { child, gone, read };
+  let logged = '';
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+    logged += text;
+  });
+  return { child, gone, read, logged: () => logged };
 }
 
 function render({ samples, p50, p99, max }: LoopDelay): string {
@@ -98,7 +102,7 @@ test(`the event loop of a daemon process that folds keeps its 99th percentile wi
 }, async ({ annotate }) => {
   const home = await homeWithUpdates();
   const beside = watch('./loop-delay.ts', []);
-  const daemon = watch('./daemon-child.ts', ['daemon', '--home', home.root, '--json', '--log-level', 'warn']);
+  const daemon = watch('./daemon-child.ts', ['daemon', '--home', home.root, '--json', '--log-level', 'info']);
   const read = () => Promise.all([daemon.read(), beside.read()]);
   await once(createInterface(daemon.child.stdout!), 'line');
   // What came before is the start: modules are loaded, the home is read.
@@ -126,6 +130,9 @@ test(`the event loop of a daemon process that folds keeps its 99th percentile wi
   const { device, eigensolver } = await api.status();
   expect(device).toMatch(/^cpu: /);
   expect(eigensolver).toEqual(describeEigensolver());
+  for (const text of [device!, eigensolver!.description, eigensolver!.hint ?? '']) {
+    expect(daemon.logged()).toContain(text);
+  }
   await api.stop();
   expect((await daemon.gone)[0]).toBe(0);
 });

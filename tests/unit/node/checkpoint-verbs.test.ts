@@ -6,6 +6,7 @@ import { lockHome } from '../../../node/home/lock.ts';
 import { type HomePaths, homePaths } from '../../../node/home/paths.ts';
 import { openHome } from '../../../node/service/open-home.ts';
 import { formatJoinLine } from '../../../protocols/index.ts';
+import { describeEigensolver } from '../../../src/compute/index.ts';
 import { runInProcess } from '../cli/support.ts';
 import { testId } from '../log/helpers.ts';
 import { makeShore, startPeer } from './checkpoint-support.ts';
@@ -54,6 +55,18 @@ test('a daemon of a home without a base refuses to pull instead of waiting for e
   onTestFinished(() => opened.close());
   const out = join(await scratch(), 'merged');
   await expect(opened.service.pull({ out, recipe: undefined })).rejects.toMatchObject({ code: 'HOME_LOCKED' });
+});
+
+test('status without a daemon says which eigensolver would run, and how to get the fast one', async () => {
+  const shore = await makeShore();
+  const home = await newHome(shore);
+  const status = await kinmerge(home, 'status');
+  expect(status).toMatchObject({ code: 0, stderr: '', document: { device: null, eigensolver: describeEigensolver() } });
+  const { stdout } = await runInProcess(['status', '--home', home.root]);
+  const { description, hint } = describeEigensolver();
+  expect(stdout).toMatch(/^eigensolver /m);
+  expect(stdout).toContain(description);
+  expect(stdout).toContain(hint ?? '');
 });
 
 describe('community create --linear', () => {
