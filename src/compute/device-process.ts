@@ -85,12 +85,14 @@ export class DeviceProcess {
     return this.#closing;
   }
 
-  /** Takes the process away, whatever it does; the next call gets a fresh one. */
+  /** Takes the process away; a call that it was given meanwhile and all later ones get a fresh one. */
   discard(): void {
     const child = this.#child;
+    const call = this.#call;
     this.#child = null;
     this.#call = null;
     child?.kill('SIGKILL');
+    if (call !== null && !call.cancelled) this.#waiting.unshift({ ...call, reply: null });
     this.#dispatch();
   }
 

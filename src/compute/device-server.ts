@@ -1,5 +1,6 @@
 /** The serving side of a device's process: one call at a time, on the process's only thread. */
 import { setImmediate } from 'node:timers/promises';
+import { Buffers } from './buffers.ts';
 import type { FromDevice, ToDevice } from './device-messages.ts';
 import { failureOf } from './failures.ts';
 import type { Pace } from './pace.ts';
@@ -10,6 +11,7 @@ import type { Provider } from './provider-sessions.ts';
 export interface DeviceContext {
   readonly provider: Provider;
   readonly device: ProviderDevice;
+  readonly buffers: Buffers;
   readonly pace: Pace;
 }
 
@@ -20,6 +22,7 @@ class Cancelled extends Error {}
 /** Answers calls until the process that asks is gone or lets go. */
 export function serveDevice(provider: Provider, tasks: Readonly<Record<string, DeviceTask>>): void {
   const device = new ProviderDevice({ provider });
+  const buffers = new Buffers();
   let incoming: { readonly task: string; readonly parcel: IncomingParcel } | null = null;
   let current = 0;
   let cancelled = 0;
@@ -38,7 +41,7 @@ export function serveDevice(provider: Provider, tasks: Readonly<Record<string, D
       await pace.pause();
       const work = tasks[task];
       if (work === undefined) throw new Error(`There is no task '${task}'.`);
-      const result = await work(parcel, { provider, device, pace });
+      const result = await work(parcel, { provider, device, buffers, pace });
       await send({ kind: 'done', id, ...headOfParcel(result) });
       for (const piece of piecesOf(result, id)) await send(piece);
     } catch (error) {

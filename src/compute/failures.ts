@@ -12,6 +12,7 @@ export interface Failure {
 
 const CODES: ReadonlySet<string> = new Set<ComputeErrorCode>([
   'BAD_JOB',
+  'EIGENSOLVER_UNAVAILABLE',
   'NON_FINITE',
   'INVARIANT_BROKEN',
   'RUNTIME_FAILED',
