@@ -6,8 +6,11 @@ import { buildGraph } from './graphs.ts';
 import { encodeModel } from './onnx-model.ts';
 import type { ProviderDevice } from './provider-device.ts';
 
-/** Side of the matrices that are timed: about as much work as one linear layer of a small model. */
-export const PROBE_SIDE = 1024;
+/**
+ * Sides of the matrices that are timed. A device that is slower than one thread of the CPU with the first is not given
+ * the second, which is as much work as a layer of a small model: a software driver would take seconds for it.
+ */
+export const PROBE_SIDES = [512, 1024] as const;
 
 /** The result of a probe; rates in GFLOP/s. */
 export interface ProbeRates {
@@ -45,28 +48,31 @@ async function multipliesCorrectly(device: ProviderDevice): Promise<boolean> {
 }
 
 async function timed(device: ProviderDevice): Promise<ProbeRates> {
-  const side = PROBE_SIDE;
-  const entries = Float64Array.from({ length: side * side }, (_, i) => Math.sin(i));
-  const a = await device.upload(entries, side, side);
-  const onDevice = await rateOf(async () => {
-    const product = await device.run('times', { A: a, B: a }, side, side);
-    await device.download(product);
-    device.release(product);
-  });
-  device.release(a);
   const session = await ort.InferenceSession.create(encodeModel(buildGraph('times', 'float64')), {
     executionProviders: ['cpu'],
     intraOpNumThreads: 1,
   });
-  const tensor = new ort.Tensor('float64', entries, [side, side]);
-  const onCpu = await rateOf(() => session.run({ A: tensor, B: tensor }));
-  return { device: onDevice, cpu: onCpu };
+  let rates: ProbeRates = { device: 0, cpu: 0 };
+  for (const side of PROBE_SIDES) {
+    const entries = Float64Array.from({ length: side * side }, (_, i) => Math.sin(i));
+    const tensor = new ort.Tensor('float64', entries, [side, side]);
+    const a = await device.upload(entries, side, side);
+    const onDevice = await rateOf(side, async () => {
+      const product = await device.run('times', { A: a, B: a }, side, side);
+      await device.download(product);
+      device.release(product);
+    });
+    device.release(a);
+    rates = { device: onDevice, cpu: await rateOf(side, () => session.run({ A: tensor, B: tensor })) };
+    if (rates.device < rates.cpu) break;
+  }
+  return rates;
 }
 
 /** The second time: the first one compiles and warms up. */
-async function rateOf(product: () => Promise<unknown>): Promise<number> {
+async function rateOf(side: number, product: () => Promise<unknown>): Promise<number> {
   await product();
   const started = performance.now();
   await product();
-  return (2 * PROBE_SIDE ** 3) / 1e6 / (performance.now() - started);
+  return (2 * side ** 3) / 1e6 / (performance.now() - started);
 }

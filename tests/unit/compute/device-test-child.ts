@@ -1,4 +1,5 @@
 /** A device's process with more tasks than the real one, for the tests of the device and of the process. */
+import { existsSync, writeFileSync } from 'node:fs';
 import * as ort from 'onnxruntime-node';
 import { type DeviceTask, serveDevice } from '../../../src/compute/device-server.ts';
 import { deviceTasks } from '../../../src/compute/device-tasks.ts';
@@ -74,10 +75,15 @@ const environment: DeviceTask = async () => {
   return { fields: process.env.ORT_DISABLE_TELEMETRY, arrays: {} };
 };
 
-/** Dies on a matrix of one row, and fails on one of two. */
+/** Dies on a matrix of one row, fails on one of two, and dies once on one of three: when DIES_ONCE names no file yet. */
 const products: DeviceTask = async (parcel, context) => {
   const { rows } = parcel.fields as { rows: number };
   if (rows === 1) process.kill(process.pid, 'SIGKILL');
+  const mark = process.env.DIES_ONCE;
+  if (rows === 3 && mark !== undefined && !existsSync(mark)) {
+    writeFileSync(mark, '');
+    process.kill(process.pid, 'SIGKILL');
+  }
   if (rows === 2) throw new Error('device lost');
   return deviceTasks.products(parcel, context);
 };
