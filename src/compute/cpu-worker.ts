@@ -38,7 +38,8 @@ port.on('message', async (message: ToWorker) => {
     await pace.pause();
     const work = message.kind === 'project' ? project : prepare;
     const result = await work(job, { ...components, pace });
-    reply({ kind: 'done', result }, [result.sum.buffer, result.update.buffer]);
+    const vectors = 'decomposition' in result ? [result.decomposition.vectors.buffer] : [];
+    reply({ kind: 'done', result }, [result.sum.buffer, result.update.buffer, ...vectors]);
   } catch (error) {
     reply(error instanceof Cancelled ? { kind: 'cancelled' } : { kind: 'failed', ...failureOf(error) });
   } finally {

@@ -45,6 +45,7 @@ export function serveDevice(provider: Provider, tasks: Readonly<Record<string, D
       await send({ kind: 'done', id, ...headOfParcel(result) });
       for (const piece of piecesOf(result, id)) await send(piece);
     } catch (error) {
+      device.releaseAll();
       await send(error instanceof Cancelled ? { kind: 'cancelled', id } : { kind: 'failed', id, ...failureOf(error) });
     }
   };

@@ -23,7 +23,7 @@ export function productsParcel(
   const { rows, columns, rule } = job;
   const { spectrum, values, vectors } = decomposition;
   const fields: ProductsFields = { rows, columns, rule, squares, spectrum, phases };
-  return { fields, arrays: { sum, update, values: exactly(values), vectors: exactly(vectors) } };
+  return { fields, arrays: { sum, update, values: exactly(values), vectors } };
 }
 
 /** The result that the task's answer means, in the buffers of the job. */
@@ -36,7 +36,9 @@ export const productsTask: DeviceTask = async ({ fields, arrays }, { provider, d
   const { rows, columns, rule, squares, spectrum, phases } = fields as ProductsFields;
   const sum = arrays.sum as Float32Array<ArrayBuffer>;
   const update = arrays.update as Float32Array<ArrayBuffer>;
-  const decomposition = { spectrum, values: arrays.values as Float64Array, vectors: arrays.vectors as Float64Array };
+  const values = arrays.values as Float64Array<ArrayBuffer>;
+  const vectors = arrays.vectors as Float64Array<ArrayBuffer>;
+  const decomposition = { spectrum, values, vectors };
   const job = { sum, update, rows, columns, rule };
   const meter = new Meter();
   meter.add(phases);

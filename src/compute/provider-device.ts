@@ -11,13 +11,17 @@ import { buildTileGraph, TILE_PLANS, type TileGraphName } from './tile-graphs.ts
 import { cutTile, placeTile, TILE_SIDE, tileRanges, tilesAlong } from './tiles.ts';
 
 /**
- * Multiply-adds per slice: about half a second of a software Vulkan driver on two cores, the slowest device that one
- * would ask for; a graphics card takes milliseconds. It never depends on the machine, because sums are cut there.
+ * Multiply-adds per slice: about a third of a second of a software Vulkan driver on two cores, the slowest device that
+ * one would ask for; a graphics card takes less than a millisecond, which is what waiting for it costs. It never depends
+ * on the machine, because sums are cut there.
  */
-export const DEVICE_SLICE_PRODUCTS = 2e9;
+export const DEVICE_SLICE_PRODUCTS = 1e9;
 
-/** Entries of a panel: 16 MiB, a few of which are on their way at a time. */
-export const DEVICE_PANEL_ELEMENTS = 2 ** 22;
+/** Entries of a block of columns: 16 MiB, a few of which are in work at a time. */
+export const DEVICE_BLOCK_ELEMENTS = 2 ** 22;
+
+/** Columns of a block at least: narrower ones leave most of a graphics card idle. */
+export const DEVICE_BLOCK_COLUMNS = 512;
 
 /** A matrix as a grid of tiles, row by row. */
 export interface ProviderMatrix extends DeviceMatrix {
@@ -34,10 +38,13 @@ export class ProviderDevice implements MatrixDevice<ProviderMatrix> {
   readonly type = 'float32';
   readonly resident: boolean;
   readonly sliceProducts = DEVICE_SLICE_PRODUCTS;
-  readonly panelElements = DEVICE_PANEL_ELEMENTS;
+  readonly blockElements = DEVICE_BLOCK_ELEMENTS;
+  readonly blockColumns = DEVICE_BLOCK_COLUMNS;
   readonly #provider: Provider;
   readonly #tileSide: number;
   readonly #sessions = new Map<string, Promise<ort.InferenceSession>>();
+  /** Tensors on the device. */
+  readonly #live = new Set<ort.Tensor>();
   /** Multiply-adds that were handed over since the device was last waited for. */
   #queued = 0;
   #fence: ort.Tensor | null = null;
@@ -57,7 +64,7 @@ export class ProviderDevice implements MatrixDevice<ProviderMatrix> {
         tiles.push(this.resident ? await this.#execute('copy', { A: host }, 'device') : host);
       }
     } catch (error) {
-      dispose(tiles);
+      this.#dispose(tiles);
       throw error;
     }
     return { rows, columns, tiles };
@@ -75,7 +82,7 @@ export class ProviderDevice implements MatrixDevice<ProviderMatrix> {
         for (let j = 0; j < tilesAlong(columns, this.#tileSide); j++) tiles.push(await this.#tile(graph, inputs, i, j));
       }
     } catch (error) {
-      dispose(tiles);
+      this.#dispose(tiles);
       throw error;
     }
     return { rows, columns, tiles };
@@ -97,7 +104,14 @@ export class ProviderDevice implements MatrixDevice<ProviderMatrix> {
   }
 
   release(...matrices: readonly ProviderMatrix[]): void {
-    for (const { tiles } of matrices) if (this.resident) dispose(tiles);
+    for (const { tiles } of matrices) this.#dispose(tiles);
+  }
+
+  /** Gives back what a call that was stopped left on the device. */
+  releaseAll(): void {
+    this.#dispose([...this.#live]);
+    this.#queued = 0;
+    this.#fence = null;
   }
 
   /** Tile (i, j) of the result. */
@@ -107,7 +121,7 @@ export class ProviderDevice implements MatrixDevice<ProviderMatrix> {
     i: number,
     j: number,
   ): Promise<ort.Tensor> {
-    const { aTransposed, bTransposed, first, next } = TILE_PLANS[graph];
+    const { aTransposed, bTransposed, next } = TILE_PLANS[graph];
     const a = inputs.A!;
     const b = inputs.B!;
     const c = inputs.C;
@@ -118,9 +132,9 @@ export class ProviderDevice implements MatrixDevice<ProviderMatrix> {
       const right = bTransposed ? this.#at(b, j, l) : this.#at(b, l, j);
       const before = sum;
       const feeds = { A: left, B: right, ...(before !== null && { C: before }) };
-      sum = await this.#execute(before === null ? first : next, feeds, 'device');
+      sum = await this.#execute(l === 0 ? graph : next, feeds, 'device');
       // What the caller gave as C stays the caller's.
-      if (l > 0 && this.resident) before?.dispose();
+      if (l > 0 && before !== null) this.#dispose([before]);
       await this.#keepPace(left.size * (sum.dims[1] ?? 0));
     }
     return sum!;
@@ -146,13 +160,19 @@ export class ProviderDevice implements MatrixDevice<ProviderMatrix> {
     results: ResultPlace,
   ): Promise<ort.Tensor> {
     try {
-      return (await (await this.#session(graph, results)).run(feeds)).Y!;
+      const { Y } = await (await this.#session(graph, results)).run(feeds);
+      if (this.resident && results === 'device') this.#live.add(Y!);
+      return Y!;
     } catch (error) {
       throw new ComputeError('RUNTIME_FAILED', `${this.#provider} could not run the graph ${graph}: ${String(error)}`, {
         provider: this.#provider,
         graph,
       });
     }
+  }
+
+  #dispose(tensors: readonly ort.Tensor[]): void {
+    for (const tensor of tensors) if (this.#live.delete(tensor)) tensor.dispose();
   }
 
   #session(graph: TileGraphName, results: ResultPlace): Promise<ort.InferenceSession> {
@@ -164,8 +184,4 @@ export class ProviderDevice implements MatrixDevice<ProviderMatrix> {
     }
     return session;
   }
-}
-
-function dispose(tiles: readonly ort.Tensor[]): void {
-  for (const tile of tiles) tile.dispose();
 }

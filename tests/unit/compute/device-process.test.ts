@@ -164,7 +164,7 @@ describe("a device's process", () => {
 
 describe.skipIf(!inject('webgpu'))('work on webgpu', () => {
   it('stops at its next slice when cancelled, and the process stays', async () => {
-    const device = fresh();
+    const device = fresh(20_000);
     const work = { fields: { slices: 1000, side: 512 }, arrays: {} };
     await device.call('long', { ...work, fields: { slices: 1, side: 512 } });
     const pid = device.pid;

@@ -39,6 +39,13 @@ const repeat: DeviceTask = async ({ fields }, { device }) => {
   return { fields: { grown: process.memoryUsage.rss() - early }, arrays: {} };
 };
 
+/** Leaves a matrix behind. */
+const leave: DeviceTask = async ({ fields }, { device }) => {
+  const { side } = fields as { side: number };
+  await device.upload(new Float32Array(side * side), side, side);
+  throw new Error(String(process.memoryUsage.rss()));
+};
+
 /** Work in many slices. */
 const long: DeviceTask = async ({ fields }, { device, pace }) => {
   const { slices, side } = fields as { slices: number; side: number };
@@ -88,5 +95,5 @@ const products: DeviceTask = async (parcel, context) => {
   return deviceTasks.products(parcel, context);
 };
 
-const tasks = { ...deviceTasks, products, graph, repeat, long, float64, stuck, echo, environment };
+const tasks = { ...deviceTasks, products, graph, repeat, leave, long, float64, stuck, echo, environment };
 serveDevice(process.argv[2] as Provider, tasks);

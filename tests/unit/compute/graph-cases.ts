@@ -14,7 +14,7 @@ export interface GraphCase {
 
 export function inputsOf({ graph, p, n, q }: GraphCase): Record<string, Float32Array<ArrayBuffer>> {
   const inputs: Record<string, Float32Array<ArrayBuffer>> = { A: gaussian32(p * n, 1), B: gaussian32(n * q, 2) };
-  if (graph === 'addTransposedTimes' || graph === 'minusTimes') inputs.C = gaussian32(p * q, 3);
+  if (/^(add|minus)/.test(graph)) inputs.C = gaussian32(p * q, 3);
   return inputs;
 }
 
@@ -23,8 +23,8 @@ export async function runGraph<Matrix extends DeviceMatrix>(
   arrays: Readonly<Record<string, Bulk>>,
   device: MatrixDevice<Matrix>,
 ): Promise<Float32Array | Float64Array> {
-  const a = graph === 'addTransposedTimes' ? ([n, p] as const) : ([p, n] as const);
-  const b = graph === 'timesTransposed' ? ([q, n] as const) : ([n, q] as const);
+  const a = graph.includes('TransposedTimes') ? ([n, p] as const) : ([p, n] as const);
+  const b = graph.endsWith('Transposed') ? ([q, n] as const) : ([n, q] as const);
   const { A, B, C } = arrays;
   const inputs: Record<string, Matrix> = { A: await device.upload(A!, ...a), B: await device.upload(B!, ...b) };
   if (C !== undefined) inputs.C = await device.upload(C, p, q);

@@ -1,7 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, inject, it } from 'vitest';
 import { createCpuEngine } from '../../../src/compute/cpu-engine.ts';
 import { DeviceProcess } from '../../../src/compute/device-process.ts';
@@ -126,22 +125,6 @@ describe.skipIf(!inject('webgpu'))('the webgpu engine', () => {
       delete process.env.DIES_ONCE;
       await rm(mark, { force: true });
     }
-  });
-
-  it('does a matrix again when its process is killed from outside in the middle of a product', async () => {
-    const { engine, process: device, notices } = failing();
-    const expected = await engine.project(job(400, 700));
-    const running = engine.project(job(400, 700));
-    let settled = false;
-    void running.finally(() => {
-      settled = true;
-    });
-    for (let i = 0; i < 20 && !settled && notices.length === 0; i++) {
-      await sleep(20);
-      if (device.pid !== null) process.kill(device.pid, 'SIGKILL');
-    }
-    expect(productDevices(await running)).toEqual(productDevices(expected));
-    expect((await running).sum).toEqual(expected.sum);
   });
 
   it('goes on with the cpu for the matrices of others too, when it is given up', async () => {

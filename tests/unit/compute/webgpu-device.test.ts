@@ -49,7 +49,8 @@ describe.skipIf(!inject('webgpu'))('the graphs on webgpu', () => {
   it.each([
     { graph: 'times', p: 128, n: 768, q: 3072 },
     { graph: 'timesTransposed', p: 128, n: 3072, q: 768 },
-    { graph: 'addTransposedTimes', p: 768, n: 128, q: 3072 },
+    { graph: 'addTimesTransposed', p: 768, n: 512, q: 256 },
+    { graph: 'minusTransposedTimes', p: 768, n: 128, q: 3072 },
     { graph: 'minusTimes', p: 128, n: 768, q: 3072 },
   ] as const)('give it for a panel with a layer of 768 x 3072: $graph', async (given) => {
     expect(await difference(given)).toBeLessThan(TOLERANCE);
@@ -87,6 +88,16 @@ describe.skipIf(!inject('webgpu'))('the graphs on webgpu', () => {
     // Two matrices of 1 MiB each time: 300 MiB by the end if either were kept, half of it if one were.
     const { fields } = await device.call('repeat', { fields: { times: 200, side: 512 }, arrays: {} });
     expect((fields as { grown: number }).grown).toBeLessThan(60 * 2 ** 20);
+  });
+
+  it('keep no memory of matrices that a failed call left', async () => {
+    const memory: number[] = [];
+    for (let i = 0; i < 20; i++) {
+      const error: unknown = await device.call('leave', { fields: { side: 2048 }, arrays: {} }).catch((e) => e);
+      memory.push(Number(/\d+$/.exec(String(error))));
+    }
+    // 16 MiB each time.
+    expect(memory[19]! - memory[4]!).toBeLessThan(100 * 2 ** 20);
   });
 
   it('are refused in float64, which by default would run on the CPU without a word', async () => {
