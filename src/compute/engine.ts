@@ -79,10 +79,13 @@ export interface EngineOptions {
   readonly device?: Device;
   /** Jobs at a time; each holds one matrix with its working copies in memory. Default: the machine's cores, at most 8. */
   readonly workers?: number;
-  /** Told, in words for people, when a device failed and what is done about it. */
-  readonly onNotice?: (notice: string) => void;
   /** Default: `auto`. */
   readonly eigensolver?: 'auto' | EigensolverName;
+}
+
+export interface EngineComponents {
+  /** Told, in words for people, when a device failed and what is done about it. */
+  readonly onNotice?: ((notice: string) => void) | undefined;
 }
 
 /** Each worker holds a matrix and its float64 copies: memory, not speed, says not to take every core of a large machine. */
@@ -97,7 +100,10 @@ export const WORKERS_MAX = 256;
  * @throws ComputeError `DEVICE_UNAVAILABLE` for a device that does not work here or has no such name,
  *   `EIGENSOLVER_UNAVAILABLE`, `BAD_JOB` for an unusable number of workers
  */
-export async function createEngine(options: EngineOptions = {}): Promise<MatrixEngine> {
+export async function createEngine(
+  options: EngineOptions = {},
+  { onNotice }: EngineComponents = {},
+): Promise<MatrixEngine> {
   const device = options.device ?? 'auto';
   const workers = options.workers ?? Math.min(availableParallelism(), DEFAULT_WORKERS_MAX);
   if (!Number.isInteger(workers) || workers < 1 || workers > WORKERS_MAX) {
@@ -113,8 +119,7 @@ export async function createEngine(options: EngineOptions = {}): Promise<MatrixE
   const { provider, chosen } = await choose(device, workers);
   if (provider === null) return createCpuEngine({ workers, eigensolver, chosen });
   const cpu = createCpuEngine({ workers, eigensolver, chosen: 'beside another device' });
-  const components = { cpu, process: new DeviceProcess({ provider }) };
-  return new ProviderEngine({ provider, chosen, onNotice: options.onNotice }, components);
+  return new ProviderEngine({ provider, chosen }, { cpu, process: new DeviceProcess({ provider }), onNotice });
 }
 
 /** @returns null for the CPU; and how it was chosen */

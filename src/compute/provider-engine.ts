@@ -2,9 +2,9 @@
 import type { RunOptions } from '../run-options.ts';
 import { type CpuMatrixEngine, CRASHES_MAX } from './cpu-engine.ts';
 import type { DeviceProcess } from './device-process.ts';
-import type { MatrixEngine, ProjectionJob, ProjectionResult } from './engine.ts';
+import type { EngineComponents, MatrixEngine, ProjectionJob, ProjectionResult } from './engine.ts';
 import { ComputeError } from './errors.ts';
-import { productsParcel, productsResult } from './products-task.ts';
+import { productsParcel, productsResult } from './products-parcel.ts';
 import type { PreparedJob } from './projection.ts';
 import type { Provider } from './provider-sessions.ts';
 
@@ -12,11 +12,9 @@ export interface ProviderEngineOptions {
   readonly provider: Provider;
   /** How the backend was chosen, for the description. */
   readonly chosen: string;
-  /** Told, in words for people, when the device failed and what is done about it. */
-  readonly onNotice?: ((notice: string) => void) | undefined;
 }
 
-export interface ProviderEngineComponents {
+export interface ProviderEngineComponents extends EngineComponents {
   readonly cpu: CpuMatrixEngine;
   readonly process: DeviceProcess;
 }
@@ -34,17 +32,19 @@ export class ProviderEngine implements MatrixEngine {
   readonly #options: ProviderEngineOptions;
   readonly #cpu: CpuMatrixEngine;
   readonly #process: DeviceProcess;
+  readonly #onNotice: EngineComponents['onNotice'];
   #failures = 0;
   /** What the device was given up for; null while it is used. */
   #givenUp: string | null = null;
   #closing: Promise<void> | null = null;
 
-  constructor(options: ProviderEngineOptions, { cpu, process }: ProviderEngineComponents) {
+  constructor(options: ProviderEngineOptions, { cpu, process, onNotice }: ProviderEngineComponents) {
     this.workers = cpu.workers;
     this.eigensolver = cpu.eigensolver;
     this.#options = options;
     this.#cpu = cpu;
     this.#process = process;
+    this.#onNotice = onNotice;
   }
 
   get device(): MatrixEngine['device'] {
@@ -94,17 +94,19 @@ export class ProviderEngine implements MatrixEngine {
     if (!(error instanceof ComputeError)) return false;
     const { code, message, fields } = error;
     if (code !== 'WORKER_CRASHED' && code !== 'RUNTIME_FAILED') return false;
-    const { provider, onNotice } = this.#options;
+    const { provider } = this.#options;
     const how = code === 'WORKER_CRASHED' ? `${message} (${fields.signal ?? `exit code ${fields.code}`})` : message;
     this.#failures++;
     if (this.#failures < CRASHES_MAX) {
-      onNotice?.(`${how} It was started again, and the matrix is done anew.`);
+      this.#onNotice?.(`${how} It was started again, and the matrix is done anew.`);
       // What is left after an error of the device (its memory was full, say) is not to be trusted.
       if (code === 'RUNTIME_FAILED') this.#process.discard();
       return true;
     }
     this.#givenUp = `it failed ${CRASHES_MAX} times in a row`;
-    onNotice?.(`${how} The ${provider} device failed ${CRASHES_MAX} times in a row: the work goes on with the cpu.`);
+    this.#onNotice?.(
+      `${how} The ${provider} device failed ${CRASHES_MAX} times in a row: the work goes on with the cpu.`,
+    );
     void this.#process.close();
     return true;
   }

@@ -6,13 +6,13 @@ import { createCpuEngine } from '../../../src/compute/cpu-engine.ts';
 import { DeviceProcess } from '../../../src/compute/device-process.ts';
 import { describeEigensolver } from '../../../src/compute/eigen/index.ts';
 import {
-  checkProductsOn,
   createEngine,
   type MatrixEngine,
   type ProjectionJob,
   type ProjectionResult,
 } from '../../../src/compute/index.ts';
 import { ProviderEngine } from '../../../src/compute/provider-engine.ts';
+import { checkAskedDevice } from '../../../src/merge/index.ts';
 import type { OpcmVariant } from '../../../src/merge/opcm.ts';
 import { gaussian32 } from './random.ts';
 
@@ -39,7 +39,7 @@ function failing() {
   const onNotice = (notice: string): void => {
     notices.push(notice);
   };
-  const engine = new ProviderEngine({ provider: 'webgpu', chosen: 'for a test', onNotice }, { cpu, process });
+  const engine = new ProviderEngine({ provider: 'webgpu', chosen: 'for a test' }, { cpu, process, onNotice });
   engines.push(engine);
   return { engine, process, notices };
 }
@@ -85,7 +85,7 @@ describe.skipIf(!inject('webgpu'))('the webgpu engine', () => {
       expect([found.sum.length, found.update.length]).toEqual([rows * columns, rows * columns]);
       expect([sum.length, update.length]).toEqual([0, 0]);
       expect(new Set(productDevices(found))).toEqual(new Set(['webgpu']));
-      expect(() => checkProductsOn('webgpu', found.phases)).not.toThrow();
+      expect(() => checkAskedDevice('webgpu', found.phases)).not.toThrow();
     },
   );
 
@@ -146,7 +146,7 @@ describe('an engine whose device fails', () => {
     expect(notices).toEqual([expect.stringMatching(first), expect.stringMatching(/goes on with the cpu/)]);
     expect(engine.device).toBe('cpu');
     expect(engine.description).toMatch(/^cpu: .*instead of webgpu: it failed 2 times in a row/);
-    expect(() => checkProductsOn('webgpu', found.phases)).toThrow(expect.objectContaining({ code: 'WRONG_DEVICE' }));
+    expect(() => checkAskedDevice('webgpu', found.phases)).toThrow(expect.objectContaining({ code: 'WRONG_DEVICE' }));
     expect((await engine.project(job(3, 30))).rank).toBe(3);
   });
 
@@ -171,19 +171,5 @@ describe('an engine whose device fails', () => {
     await expect(engine.project(bad)).rejects.toMatchObject({ code: 'NON_FINITE' });
     await expect(engine.project({ ...job(4, 4), rows: 3 })).rejects.toMatchObject({ code: 'BAD_JOB' });
     expect(notices).toEqual([]);
-  });
-});
-
-describe('products on a device that was not asked for', () => {
-  const products = (device: string) => ({ name: 'products', device }) as const;
-  it('are an error that names it', () => {
-    expect(() => checkProductsOn('webgpu', [products('webgpu'), products('cpu')])).toThrow(
-      expect.objectContaining({ code: 'WRONG_DEVICE', fields: { asked: 'webgpu', found: ['cpu'] } }),
-    );
-  });
-
-  it("are none for auto, and other work is always the cpu's", () => {
-    expect(() => checkProductsOn('auto', [products('cpu')])).not.toThrow();
-    expect(() => checkProductsOn('webgpu', [{ name: 'eigen', device: 'cpu' }, products('webgpu')])).not.toThrow();
   });
 });
