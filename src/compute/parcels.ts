@@ -1,8 +1,8 @@
 /**
  * Matrices between processes: announced by their lengths, then sent in pieces.
  *
- * Node's channel between processes copies a message several times and sends it whole. In pieces, the copies are small,
- * 260 MB go in half the time, and a cancellation is heard in between.
+ * Node's channel between processes copies a message several times and sends it whole. In pieces the copies are small, so
+ * that 260 MB arrive sooner and with less memory, and a cancellation is heard in between.
  */
 
 export type Bulk = Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
