@@ -5,9 +5,11 @@ import { disableTelemetry } from '../telemetry.ts';
 import { siblingModule } from '../worker-url.ts';
 import type { EigensolverStatus } from './eigen/index.ts';
 import type { MatrixEngine, ProjectionJob, ProjectionResult } from './engine.ts';
-import { ComputeError, type ComputeErrorCode } from './errors.ts';
+import { ComputeError } from './errors.ts';
+import { errorOf } from './failures.ts';
 import { checkJob } from './job.ts';
-import { CONTROL, type FromWorker, type ToWorker } from './messages.ts';
+import { CONTROL, type FromWorker, type ToWorker, type WorkerTasks } from './messages.ts';
+import type { PreparedJob } from './projection.ts';
 
 /** Threads that may die in a row, without a job finished between, before the engine gives up. */
 export const CRASHES_MAX = 2;
@@ -23,9 +25,10 @@ export const STOP_GRACE_MS = 2_000;
 export const EXIT_WAIT_MS = 10_000;
 
 interface Task {
+  readonly kind: keyof WorkerTasks;
   readonly job: ProjectionJob;
   readonly control: Int32Array<SharedArrayBuffer>;
-  resolve(result: ProjectionResult): void;
+  resolve(result: WorkerTasks[keyof WorkerTasks]): void;
   reject(error: unknown): void;
 }
 
@@ -54,11 +57,17 @@ function settleThreads(): void {
   for (const engine of open) engine.settleThreads();
 }
 
-export function createCpuEngine(options: CpuEngineOptions): MatrixEngine {
+/** The CPU backend, which also does for others what is not a large product. */
+export interface CpuMatrixEngine extends MatrixEngine {
+  /** As `project`, but leaves the large products, where there are any to do. */
+  prepare(job: ProjectionJob, options?: RunOptions): Promise<ProjectionResult | PreparedJob>;
+}
+
+export function createCpuEngine(options: CpuEngineOptions): CpuMatrixEngine {
   return new CpuEngine(options);
 }
 
-class CpuEngine implements MatrixEngine {
+class CpuEngine implements CpuMatrixEngine {
   readonly device = 'cpu';
   readonly description: string;
   readonly workers: number;
@@ -79,15 +88,28 @@ class CpuEngine implements MatrixEngine {
     this.#slots = Array.from({ length: options.workers }, () => ({ worker: null, task: null }));
   }
 
-  async project(job: ProjectionJob, options: RunOptions = {}): Promise<ProjectionResult> {
+  project(job: ProjectionJob, options: RunOptions = {}): Promise<ProjectionResult> {
+    return this.#submit('project', job, options);
+  }
+
+  prepare(job: ProjectionJob, options: RunOptions = {}): Promise<ProjectionResult | PreparedJob> {
+    return this.#submit('prepare', job, options);
+  }
+
+  async #submit<Kind extends keyof WorkerTasks>(
+    kind: Kind,
+    job: ProjectionJob,
+    options: RunOptions,
+  ): Promise<WorkerTasks[Kind]> {
     checkJob(job);
     const { signal } = options;
     signal?.throwIfAborted();
     if (this.#closing !== null) throw closed();
     if (this.#crashes >= CRASHES_MAX) throw gaveUp();
     const control = new Int32Array(new SharedArrayBuffer(CONTROL.entries * Int32Array.BYTES_PER_ELEMENT));
-    const settled = Promise.withResolvers<ProjectionResult>();
-    const task: Task = { job, control, resolve: settled.resolve, reject: settled.reject };
+    const settled = Promise.withResolvers<WorkerTasks[Kind]>();
+    const resolve = settled.resolve as Task['resolve'];
+    const task: Task = { kind, job, control, resolve, reject: settled.reject };
     const onAbort = (): void => {
       Atomics.store(control, CONTROL.cancelled, 1);
       const index = this.#waiting.indexOf(task);
@@ -131,9 +153,9 @@ class CpuEngine implements MatrixEngine {
     if (open.size === 0) process.on('exit', settleThreads);
     open.add(this);
     slot.worker ??= this.#start(slot);
-    const { job, control } = task;
+    const { kind, job, control } = task;
     try {
-      const message: ToWorker = { kind: 'project', job, control };
+      const message: ToWorker = { kind, job, control };
       slot.worker.postMessage(message, [job.sum.buffer, job.update.buffer]);
       slot.worker.ref();
       slot.task = task;
@@ -164,7 +186,7 @@ class CpuEngine implements MatrixEngine {
     // An idle thread does not keep the process alive.
     worker.unref();
     if (message.kind === 'done') task?.resolve(message.result);
-    if (message.kind === 'failed') task?.reject(failure(message));
+    if (message.kind === 'failed') task?.reject(errorOf(message));
     if (this.#closing === null) this.#dispatch();
   }
 
@@ -246,17 +268,4 @@ function gaveUp(): ComputeError {
       'and open a new engine.',
     { crashes: CRASHES_MAX },
   );
-}
-
-const CODES: ReadonlySet<string> = new Set<ComputeErrorCode>([
-  'BAD_JOB',
-  'EIGENSOLVER_UNAVAILABLE',
-  'NON_FINITE',
-  'INVARIANT_BROKEN',
-  'RUNTIME_FAILED',
-]);
-
-function failure(message: Extract<FromWorker, { kind: 'failed' }>): ComputeError {
-  const code = CODES.has(message.code) ? (message.code as ComputeErrorCode) : 'RUNTIME_FAILED';
-  return new ComputeError(code, message.message, { ...message.fields });
 }

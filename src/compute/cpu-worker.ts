@@ -1,13 +1,13 @@
 /** The worker thread of the CPU engine: one job at a time, told apart from the next by the engine. */
 import { setImmediate } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
-import { KinmergeError } from '../errors.ts';
 import { Buffers } from './buffers.ts';
 import { CpuDevice } from './cpu-device.ts';
 import { type EigensolverName, openEigensolver } from './eigen/index.ts';
+import { failureOf } from './failures.ts';
 import { CONTROL, type FromWorker, type ToWorker } from './messages.ts';
 import type { Pace } from './pace.ts';
-import { project } from './projection.ts';
+import { prepare, project } from './projection.ts';
 
 class Cancelled extends Error {}
 
@@ -36,16 +36,12 @@ port.on('message', async (message: ToWorker) => {
   };
   try {
     await pace.pause();
-    const result = await project(job, { ...components, pace });
-    reply({ kind: 'done', result }, [result.sum.buffer, result.update.buffer]);
+    const work = message.kind === 'project' ? project : prepare;
+    const result = await work(job, { ...components, pace });
+    const vectors = 'decomposition' in result ? [result.decomposition.vectors.buffer] : [];
+    reply({ kind: 'done', result }, [result.sum.buffer, result.update.buffer, ...vectors]);
   } catch (error) {
-    if (error instanceof Cancelled) {
-      reply({ kind: 'cancelled' });
-    } else if (error instanceof KinmergeError) {
-      reply({ kind: 'failed', code: error.code, message: error.message, fields: error.fields });
-    } else {
-      reply({ kind: 'failed', code: '', message: String(error), fields: {} });
-    }
+    reply(error instanceof Cancelled ? { kind: 'cancelled' } : { kind: 'failed', ...failureOf(error) });
   } finally {
     allowTermination(control, true);
   }

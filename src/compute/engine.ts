@@ -3,9 +3,13 @@ import { availableParallelism } from 'node:os';
 import type { OpcmRule } from '../merge/opcm.ts';
 import type { RunOptions } from '../run-options.ts';
 import { createCpuEngine } from './cpu-engine.ts';
+import { DeviceProcess } from './device-process.ts';
 import { describeEigensolver, type EigensolverName, type EigensolverStatus } from './eigen/index.ts';
 import { ComputeError } from './errors.ts';
 import type { Phase } from './meter.ts';
+import { chooseDevice, requireDevice } from './probe.ts';
+import { ProviderEngine } from './provider-engine.ts';
+import type { Provider } from './provider-sessions.ts';
 
 export const DEVICES = ['auto', 'cpu', 'webgpu', 'cuda', 'coreml', 'dml'] as const;
 export type Device = (typeof DEVICES)[number];
@@ -53,8 +57,9 @@ export interface ProjectionResult {
  * Nothing runs in the caller's thread. On one machine the result's bytes do not depend on the number of workers.
  */
 export interface MatrixEngine {
+  /** Changes to `cpu` when another device failed and was given up. */
   readonly device: Exclude<Device, 'auto'>;
-  /** For people: what runs where, and how it was chosen. */
+  /** For people: what runs where, and how it was chosen. Changes with the device. */
   readonly description: string;
   /** Jobs that make progress at the same time; more are queued. */
   readonly workers: number;
@@ -78,18 +83,27 @@ export interface EngineOptions {
   readonly eigensolver?: 'auto' | EigensolverName;
 }
 
+export interface EngineComponents {
+  /** Told, in words for people, when a device failed and what is done about it. */
+  readonly onNotice?: ((notice: string) => void) | undefined;
+}
+
 /** Each worker holds a matrix and its float64 copies: memory, not speed, says not to take every core of a large machine. */
 export const DEFAULT_WORKERS_MAX = 8;
 /** Threads that one engine may be asked for. */
 export const WORKERS_MAX = 256;
 
 /**
- * Opens a backend. `auto` takes the best one that this version has and says so in `description`: the CPU.
+ * Opens a backend. `auto` takes the first device that multiplies clearly faster than the CPU, and says in `description`
+ * which and why. A device is tried first, which takes a few tenths of a second, once for the process.
  *
- * @throws ComputeError `DEVICE_UNAVAILABLE` for any other device, `EIGENSOLVER_UNAVAILABLE`, `BAD_JOB` for an unusable
- *   number of workers
+ * @throws ComputeError `DEVICE_UNAVAILABLE` for a device that does not work here or has no such name,
+ *   `EIGENSOLVER_UNAVAILABLE`, `BAD_JOB` for an unusable number of workers
  */
-export async function createEngine(options: EngineOptions = {}): Promise<MatrixEngine> {
+export async function createEngine(
+  options: EngineOptions = {},
+  { onNotice }: EngineComponents = {},
+): Promise<MatrixEngine> {
   const device = options.device ?? 'auto';
   const workers = options.workers ?? Math.min(availableParallelism(), DEFAULT_WORKERS_MAX);
   if (!Number.isInteger(workers) || workers < 1 || workers > WORKERS_MAX) {
@@ -98,14 +112,23 @@ export async function createEngine(options: EngineOptions = {}): Promise<MatrixE
     });
   }
   const eigensolver = describeEigensolver(options.eigensolver);
-  if (device === 'cpu') return createCpuEngine({ workers, eigensolver, chosen: 'as asked' });
-  if (device === 'auto')
-    return createCpuEngine({ workers, eigensolver, chosen: 'by auto: this version ships the cpu backend only' });
-  throw new ComputeError(
-    'DEVICE_UNAVAILABLE',
-    DEVICES.includes(device)
-      ? `The device '${device}' is not available: this version ships the cpu backend only. Use 'cpu' or 'auto'.`
-      : `There is no device '${device}'. Known are: ${DEVICES.join(', ')}.`,
-    { device, available: ['cpu'] },
-  );
+  if (!DEVICES.includes(device)) {
+    const message = `There is no device '${device}'. Known are: ${DEVICES.join(', ')}.`;
+    throw new ComputeError('DEVICE_UNAVAILABLE', message, { device });
+  }
+  const { provider, chosen } = await choose(device, workers);
+  if (provider === null) return createCpuEngine({ workers, eigensolver, chosen });
+  const cpu = createCpuEngine({ workers, eigensolver, chosen: 'beside another device' });
+  return new ProviderEngine({ provider, chosen }, { cpu, process: new DeviceProcess({ provider }), onNotice });
+}
+
+/** @returns null for the CPU; and how it was chosen */
+async function choose(device: Device, workers: number): Promise<{ provider: Provider | null; chosen: string }> {
+  if (device === 'auto') {
+    const { provider, why } = await chooseDevice(Math.min(workers, availableParallelism()));
+    return { provider, chosen: `by auto: ${why}` };
+  }
+  if (device === 'cpu') return { provider: null, chosen: 'as asked' };
+  await requireDevice(device);
+  return { provider: device, chosen: 'as asked' };
 }

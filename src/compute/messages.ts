@@ -1,5 +1,7 @@
 /** What the CPU engine and its worker threads say to each other. */
 import type { ProjectionJob, ProjectionResult } from './engine.ts';
+import type { Failure } from './failures.ts';
+import type { PreparedJob } from './projection.ts';
 
 /** Entries of a job's shared `control` array. */
 export const CONTROL = {
@@ -10,17 +12,17 @@ export const CONTROL = {
   entries: 2,
 } as const;
 
+/** What a thread does with a job: all of it, or all but the large products. */
+export interface WorkerTasks {
+  readonly project: ProjectionResult;
+  readonly prepare: ProjectionResult | PreparedJob;
+}
+
 export type ToWorker =
-  | { readonly kind: 'project'; readonly job: ProjectionJob; readonly control: Int32Array<SharedArrayBuffer> }
+  | { readonly kind: keyof WorkerTasks; readonly job: ProjectionJob; readonly control: Int32Array<SharedArrayBuffer> }
   | { readonly kind: 'close' };
 
 export type FromWorker =
-  | { readonly kind: 'done'; readonly result: ProjectionResult }
+  | { readonly kind: 'done'; readonly result: WorkerTasks[keyof WorkerTasks] }
   | { readonly kind: 'cancelled' }
-  | {
-      readonly kind: 'failed';
-      /** A ComputeErrorCode, or empty for an error that is not ours. */
-      readonly code: string;
-      readonly message: string;
-      readonly fields: Readonly<Record<string, unknown>>;
-    };
+  | ({ readonly kind: 'failed' } & Failure);

@@ -10,7 +10,7 @@ import { type Decomposition, decompose } from './decompose.ts';
 import type { Eigensolver } from './eigen/index.ts';
 import type { ProjectionJob, ProjectionResult } from './engine.ts';
 import { ComputeError } from './errors.ts';
-import { Meter } from './meter.ts';
+import { Meter, type Phase } from './meter.ts';
 import type { Pace } from './pace.ts';
 import { type Added, addProjected, type ProductsInput } from './products.ts';
 import { innerProduct, sumSquares } from './sums.ts';
@@ -59,6 +59,31 @@ export async function project(job: ProjectionJob, components: CpuComponents): Pr
   const added = await addProjected(input, { ...components, name: 'cpu', meter });
   components.buffers.give(decomposition.vectors);
   return projected(job, squares, decomposition, added, meter);
+}
+
+/** A job of which only the large products are left to do. */
+export interface PreparedJob extends Pick<ProjectionJob, 'sum' | 'update'> {
+  readonly squares: Squares;
+  readonly decomposition: Decomposition;
+  readonly phases: readonly Phase[];
+}
+
+/**
+ * The part of `project` that is done on the CPU on every backend; the result itself where no products are needed.
+ *
+ * @throws ComputeError `NON_FINITE`, `RUNTIME_FAILED`
+ */
+export async function prepare(job: ProjectionJob, components: CpuComponents): Promise<ProjectionResult | PreparedJob> {
+  const { sum, update } = job;
+  const meter = new Meter();
+  const squares = await meter.time('sums', 'cpu', () => squaresOf(job));
+  if (squares.sum === 0 || squares.update === 0) return unprojected(job, squares, meter);
+  const wide = new WideMatrix(sum, job.rows, job.columns);
+  const decomposition = await decompose(wide, job, { ...components, meter });
+  // A copy of its own length, without the rest of the working memory that the vectors lie in.
+  const vectors = decomposition.vectors.slice();
+  components.buffers.give(decomposition.vectors);
+  return { sum, update, squares, decomposition: { ...decomposition, vectors }, phases: meter.phases };
 }
 
 /** @throws ComputeError `NON_FINITE` */

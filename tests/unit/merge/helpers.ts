@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, expect } from 'vitest';
-import { createEngine, type MatrixEngine } from '../../../src/compute/index.ts';
+import { createEngine, type Device, type MatrixEngine } from '../../../src/compute/index.ts';
 import { type FoldTensor, foldStep, type OpcmRule, openState, type TaskVector } from '../../../src/merge/index.ts';
 import { type Checkpoint, createSafetensors, narrow, openCheckpoint } from '../../../src/tensors/index.ts';
 
@@ -24,8 +24,8 @@ export async function scratch(): Promise<string> {
   return path;
 }
 
-export async function engineOf(workers: number): Promise<MatrixEngine> {
-  const engine = await createEngine({ device: 'cpu', workers });
+export async function engineOf(workers: number, device: Device = 'cpu'): Promise<MatrixEngine> {
+  const engine = await createEngine({ device, workers });
   cleanups.push(() => engine.close());
   return engine;
 }

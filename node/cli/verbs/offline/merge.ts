@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { createEngine } from '../../../../src/compute/engine.ts';
 import { type MergeReport, readMergeConfig, runMerge } from '../../../../src/merge/index.ts';
 import type { CommonOptions, Register } from '../../context.ts';
 import { EXIT } from '../../exit-codes.ts';
@@ -24,12 +25,12 @@ export function mergeVerb(program: Command, register: Register): void {
     const overwrite = options.force === true;
     const inputs = [configPath, config.base, ...config.models.map(({ path }) => path)];
     const out = await checkOut(options.out, { kind: 'directory', force: overwrite, inputs });
-    const report = await runMerge(config, out, {
-      signal: context.signal,
-      onProgress: context.output.progress,
-      overwrite,
-      ...engineOptions(options),
-    });
+    const report = await runMerge(
+      config,
+      out,
+      { signal: context.signal, onProgress: context.output.progress, overwrite, ...engineOptions(options) },
+      { createEngine: (engine) => createEngine(engine, { onNotice: (notice) => context.output.note(notice) }) },
+    );
     context.output.result({ out, ...report }, () => render(out, report));
     const hint = report.eigensolver?.hint ?? null;
     if (hint !== null && options.eigensolver !== 'portable' && !context.output.json) context.output.note(hint);
