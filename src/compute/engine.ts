@@ -52,7 +52,7 @@ export interface ProjectionResult {
 /**
  * A backend for matrix work. Only the large products run on its device: the Gram matrix S S^T, the eigenproblem, the
  * split rank and the numerical rank are float64 on the CPU on every backend, because one rank off moves a merged
- * tensor by several per cent.
+ * tensor by several per cent. So are the right singular vectors that `ref` needs on a device of float32 products.
  *
  * Nothing runs in the caller's thread. On one machine the result's bytes do not depend on the number of workers.
  */

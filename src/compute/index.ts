@@ -6,7 +6,8 @@
  * - `projection.ts`: one projection; `decompose.ts`: its Gram matrix and eigenproblem, on the CPU; `products.ts`,
  *   `workbench.ts`: its large products, on any device
  * - `device.ts`: what a device offers; `cpu-device.ts`: the CPU as one; `graphs.ts`, `onnx-model.ts`: what runs on them
- * - `provider-engine.ts`: the other backends; `device-process.ts`: a device's process as its engine sees it
+ * - `provider-engine.ts`: the other backends; `right-vectors.ts`, `ref-products.ts`: what float32 products take for `ref`;
+ *   `device-process.ts`: a device's process as its engine sees it
  * - `device-child.ts`, `device-server.ts`, `device-tasks.ts`, `products-task.ts`, `probe-task.ts`: that process itself;
  *   `device-messages.ts`, `parcels.ts`, `products-parcel.ts`, `failures.ts`: what goes between them
  * - `provider-device.ts`, `provider-sessions.ts`: onnxruntime's execution providers as devices; `tiles.ts`,

@@ -14,7 +14,7 @@ import {
 import { ProviderEngine } from '../../../src/compute/provider-engine.ts';
 import { checkAskedDevice } from '../../../src/merge/index.ts';
 import type { OpcmVariant } from '../../../src/merge/opcm.ts';
-import { gaussian32 } from './random.ts';
+import { gaussian32, randomOrthogonal } from './random.ts';
 
 function job(rows: number, columns: number, variant: OpcmVariant = 'ref'): ProjectionJob {
   const rule = { variant, alpha: 0.5 };
@@ -94,9 +94,13 @@ describe.skipIf(!inject('webgpu'))('the webgpu engine', () => {
     async (variant) => {
       const make = () => {
         const given = job(30, 50, variant);
-        // Row i shrinks with 1.3^-i: singular values from 1 to 1e-4 of the largest.
-        given.sum.forEach((x, at) => {
-          given.sum[at] = x * 1.3 ** -Math.floor(at / 50);
+        // Rows that shrink with 1.3^-i, turned: singular values from 1 to some 1e-4 of the largest.
+        const turn = randomOrthogonal(30, 5);
+        const rows = given.sum.map((x, at) => x * 1.3 ** -Math.floor(at / 50));
+        given.sum.forEach((_, at) => {
+          let entry = 0;
+          for (let i = 0; i < 30; i++) entry += turn[Math.floor(at / 50) * 30 + i]! * rows[i * 50 + (at % 50)]!;
+          given.sum[at] = entry;
         });
         return given;
       };
