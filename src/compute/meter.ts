@@ -1,7 +1,8 @@
 /** Where the time of matrix work went. */
 
-/** The parts of a projection: the Gram matrix and its eigenproblem, the large products, and the rest. */
-export type PhaseName = 'gram' | 'eigen' | 'products' | 'sums';
+/** The parts of a projection: the Gram matrix and its eigenproblem, right singular vectors where a device needs them, the
+ * large products, and the rest. */
+export type PhaseName = 'gram' | 'eigen' | 'vectors' | 'products' | 'sums';
 
 export interface Phase {
   readonly name: PhaseName | 'read' | 'write';

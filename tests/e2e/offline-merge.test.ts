@@ -1,6 +1,6 @@
 import { cp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, inject, test } from 'vitest';
 import model from '../fixtures/vision8/model.json' with { type: 'json' };
 import { runCli } from './support/cli.ts';
 import { BASE, expert, namesIn, opened, PATIENT_MS, scratch, TASKS, VISION8 } from './support/files.ts';
@@ -40,6 +40,37 @@ test('the eight experts merged by a configuration reach the reference accuracy',
   // An independent float64 reference gives 66.1 for uncompressed task vectors.
   expect(Math.abs(result.json.average - 66.1)).toBeLessThanOrEqual(0.6);
 });
+
+test.skipIf(!inject('webgpu'))(
+  'merged on webgpu, they are the same within 1e-3 and 0.2 points',
+  { timeout: PATIENT_MS },
+  async () => {
+    const dir = await scratch();
+    const config = join(dir, 'opcm.yml');
+    await writeConfig(config, 'opcm', '{ variant: ref, alpha: 0.5, scale: 1 }', TASKS.map(expert));
+    const accuracies: number[] = [];
+    for (const device of ['cpu', 'webgpu']) {
+      const out = join(dir, device);
+      const merged = await runCli(['merge', config, '--out', out, '--device', device, '--json']);
+      expect(merged).toMatchObject({ code: 0, stderr: '', json: { device } });
+      const products = merged.json.phases.filter(({ name }: { name: string }) => name === 'products');
+      expect(products).toEqual([expect.objectContaining({ device })]);
+      const result = await runCli(['evaluate', out, '--tests', VISION8, ...evaluation]);
+      accuracies.push(result.json.average);
+    }
+    expect(Math.abs(accuracies[1]! - accuracies[0]!)).toBeLessThanOrEqual(0.2);
+    const [base, onCpu, onWebgpu] = [
+      await opened(BASE),
+      await opened(join(dir, 'cpu')),
+      await opened(join(dir, 'webgpu')),
+    ];
+    for (const name of model.linear_matrices) {
+      const [w, a, b] = [await base.readFloat32(name), await onCpu.readFloat32(name), await onWebgpu.readFloat32(name)];
+      const difference = Math.hypot(...a.map((value, i) => value - b[i]!));
+      expect(difference / Math.hypot(...a.map((value, i) => value - w[i]!)), name).toBeLessThan(1e-3);
+    }
+  },
+);
 
 test('updates and checkpoints can be averaged together', { timeout: PATIENT_MS }, async () => {
   const dir = await scratch();

@@ -39,6 +39,7 @@ port.on('message', async (message: ToWorker) => {
     const work = message.kind === 'project' ? project : prepare;
     const result = await work(job, { ...components, pace });
     const vectors = 'decomposition' in result ? [result.decomposition.vectors.buffer] : [];
+    if ('right' in result && result.right !== undefined) vectors.push(result.right.buffer);
     reply({ kind: 'done', result }, [result.sum.buffer, result.update.buffer, ...vectors]);
   } catch (error) {
     reply(error instanceof Cancelled ? { kind: 'cancelled' } : { kind: 'failed', ...failureOf(error) });

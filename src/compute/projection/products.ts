@@ -8,6 +8,7 @@ import { headCoefficients, headOf, type OpcmRule, tailCoefficients, tailMultiple
 import type { Buffers } from '../buffers.ts';
 import type { DeviceMatrix } from '../device.ts';
 import type { Decomposition } from './decompose.ts';
+import { addRefByVectors } from './ref-products.ts';
 import type { WideMatrix } from './wide.ts';
 import { type Scales, scalesFor, Workbench, type WorkbenchComponents } from './workbench.ts';
 
@@ -21,6 +22,8 @@ export interface ProductsInput {
   readonly updateNorm: number;
   readonly rule: OpcmRule;
   readonly decomposition: Decomposition;
+  /** For `ref` on a device of float32 products: `rightVectorsOf` the sum. */
+  readonly right?: Float32Array | undefined;
 }
 
 export interface Added {
@@ -39,6 +42,8 @@ export async function addProjected<Matrix extends DeviceMatrix>(
   const scales = scalesFor(components.device.type, input.decomposition.spectrum.sigmaMax, input.updateNorm);
   const bench = new Workbench(scales, components);
   if (input.rule.variant === 'lite') return addLite(input, scales, bench);
+  const { right } = input;
+  if (right !== undefined) return addRefByVectors({ ...input, right }, scales, bench, components.buffers);
   return addRef(input, scales, bench, components.buffers);
 }
 

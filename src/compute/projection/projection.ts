@@ -13,6 +13,7 @@ import { Meter, type Phase } from '../meter.ts';
 import type { Pace } from '../pace.ts';
 import { type Decomposition, decompose } from './decompose.ts';
 import { type Added, addProjected, type ProductsInput } from './products.ts';
+import { rightVectorsOf } from './right-vectors.ts';
 import { innerProduct, sumSquares } from './sums.ts';
 import { WideMatrix } from './wide.ts';
 
@@ -65,6 +66,8 @@ export async function project(job: ProjectionJob, components: CpuComponents): Pr
 export interface PreparedJob extends Pick<ProjectionJob, 'sum' | 'update'> {
   readonly squares: Squares;
   readonly decomposition: Decomposition;
+  /** See `ProductsInput`. */
+  readonly right?: Float32Array<ArrayBuffer> | undefined;
   readonly phases: readonly Phase[];
 }
 
@@ -80,10 +83,12 @@ export async function prepare(job: ProjectionJob, components: CpuComponents): Pr
   if (squares.sum === 0 || squares.update === 0) return unprojected(job, squares, meter);
   const wide = new WideMatrix(sum, job.rows, job.columns);
   const decomposition = await decompose(wide, job, { ...components, meter });
+  const right =
+    job.rule.variant === 'ref' ? await rightVectorsOf(wide, decomposition, { ...components, meter }) : undefined;
   // A copy of its own length, without the rest of the working memory that the vectors lie in.
   const vectors = decomposition.vectors.slice();
   components.buffers.give(decomposition.vectors);
-  return { sum, update, squares, decomposition: { ...decomposition, vectors }, phases: meter.phases };
+  return { sum, update, squares, decomposition: { ...decomposition, vectors }, right, phases: meter.phases };
 }
 
 /** @throws ComputeError `NON_FINITE` */

@@ -17,7 +17,8 @@ export const productsTask: DeviceTask = async ({ fields, arrays }, { provider, d
   const meter = new Meter();
   meter.add(phases);
   const input = await productsInput(job, squares, decomposition, meter);
-  const added = await addProjected(input, { device, name: provider, buffers, pace, meter });
+  const right = arrays.right as Float32Array | undefined;
+  const added = await addProjected({ ...input, right }, { device, name: provider, buffers, pace, meter });
   const { sum: newSum, update: _, ...rest } = await projected(job, squares, decomposition, added, meter);
   return { fields: rest satisfies ResultFields, arrays: { sum: newSum } };
 };

@@ -16,7 +16,7 @@ import {
 const SCALAR_TOLERANCE = 1e-9;
 
 /**
- * Tolerances of the golden set's README for float64 arithmetic, and for a float64 Gram matrix with float32 products.
+ * Tolerances of the golden set's README for float64 arithmetic, and for a float64 Gram matrix with float32 products, where ours are nearer.
  *
  * `stored` is for the norm of S from the second fold on: S was stored in float32 in between, which the reference never
  * does.
@@ -31,7 +31,7 @@ const backends = [
     energy: 1e-7,
     inner: 1e-12,
   },
-  { device: 'webgpu', tensors: 3e-4, illConditioned: 2e-5, scalars: 2e-6, stored: 2e-6, energy: 1e-5, inner: 1e-5 },
+  { device: 'webgpu', tensors: 3e-4, illConditioned: 1e-6, scalars: 2e-6, stored: 2e-6, energy: 1e-5, inner: 1e-5 },
 ] as const;
 
 interface Golden {
