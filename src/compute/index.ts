@@ -3,8 +3,8 @@
  *
  * - `engine.ts`: the interface that every backend implements, and `createEngine`, which picks one; `job.ts`: its checks
  * - `projection/`: one projection. `decompose.ts`: its Gram matrix and eigenproblem, on the CPU; `products.ts` and
- *   `workbench.ts`: its large products, on any device; `ref-products.ts`, `right-vectors.ts`: those of `ref` in float32; `wide.ts`: matrices with the shorter side first; `sums.ts`: sums
- *   in a fixed order
+ *   `workbench.ts`: its large products, on any device; `ref-products.ts`, `right-vectors.ts`: those of `ref` in float32;
+ *   `wide.ts`: matrices with the shorter side first; `sums.ts`: sums in a fixed order
  * - `device.ts`: what a device offers for the products; `graphs.ts`, `onnx-model.ts`: what runs on it
  * - `cpu/`: the CPU as a device, and the engine with its worker threads
  * - `provider/`: onnxruntime's other execution providers. `provider-engine.ts`: the engine; `device-process.ts`: a
