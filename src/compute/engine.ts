@@ -2,14 +2,14 @@
 import { availableParallelism } from 'node:os';
 import type { OpcmRule } from '../merge/opcm.ts';
 import type { RunOptions } from '../run-options.ts';
-import { createCpuEngine } from './cpu-engine.ts';
-import { DeviceProcess } from './device-process.ts';
+import { createCpuEngine } from './cpu/cpu-engine.ts';
 import { describeEigensolver, type EigensolverName, type EigensolverStatus } from './eigen/index.ts';
 import { ComputeError } from './errors.ts';
 import type { Phase } from './meter.ts';
-import { chooseDevice, requireDevice } from './probe.ts';
-import { ProviderEngine } from './provider-engine.ts';
-import type { Provider } from './provider-sessions.ts';
+import { DeviceProcess } from './provider/device-process.ts';
+import { chooseDevice, requireDevice } from './provider/probe.ts';
+import { ProviderEngine } from './provider/provider-engine.ts';
+import type { Provider } from './provider/provider-sessions.ts';
 
 export const DEVICES = ['auto', 'cpu', 'webgpu', 'cuda', 'coreml', 'dml'] as const;
 export type Device = (typeof DEVICES)[number];

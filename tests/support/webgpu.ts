@@ -3,8 +3,8 @@
  * line when they are left out. With KINMERGE_REQUIRE_WEBGPU=1, as in CI, they run and fail instead.
  */
 import type { TestProject } from 'vitest/node';
-import { installHint } from '../../src/compute/install-hints.ts';
-import { probeDevice } from '../../src/compute/probe.ts';
+import { installHint } from '../../src/compute/provider/install-hints.ts';
+import { probeDevice } from '../../src/compute/provider/probe.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {

@@ -14,7 +14,7 @@ const NEEDED_BYTES = 4 * 2 ** 30;
 const NEEDED_BYTES_QUICK = 64 * 2 ** 20;
 
 const NOTES = [
-  'a step is what the daemon does with an update that it has: check its payload, decode it, fold it tensor by tensor, write and flush the new state; the engine is open before, but has done no work',
+  'a step is what the daemon does with an update that it has: check its payload, decode it, fold it tensor by tensor, write and flush the new state; the engine is open before, and its threads are warm',
   "the reference counts numpy's full SVDs alone: the products and the passes over the whole model that the published implementation makes beside them would take longer still",
 ];
 

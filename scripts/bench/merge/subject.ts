@@ -35,6 +35,20 @@ export function openEngine(backend: Backend, workers: number): Promise<MatrixEng
   return createEngine({ ...backend, workers });
 }
 
+/** Side of the matrices that an engine is warmed up with. */
+const WARM_SIDE = 16;
+
+/**
+ * Has every worker of an engine do a small job, so that its threads run and its libraries are loaded: what a node that
+ * waits for its next update has.
+ */
+export async function warmUp(engine: MatrixEngine): Promise<void> {
+  const matrix = (step: number) => Float32Array.from({ length: WARM_SIDE ** 2 }, (_, i) => Math.sin(step * i));
+  const job = () => ({ sum: matrix(1), update: matrix(2), rows: WARM_SIDE, columns: WARM_SIDE });
+  const rule = { variant: 'ref', alpha: ALPHA } as const;
+  await Promise.all(Array.from({ length: engine.workers }, () => engine.project({ ...job(), rule })));
+}
+
 export interface FoldInput {
   readonly from: string | null;
   readonly to: string;

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, inject, it } from 'vitest';
-import { DeviceProcess } from '../../../src/compute/device-process.ts';
-import { PIECE_BYTES } from '../../../src/compute/parcels.ts';
+import { DeviceProcess } from '../../../src/compute/provider/device-process.ts';
+import { PIECE_BYTES } from '../../../src/compute/provider/parcels.ts';
 import { gaussian, gaussian32 } from './random.ts';
 
 const moduleUrl = new URL('./device-test-child.ts', import.meta.url);

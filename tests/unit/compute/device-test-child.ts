@@ -1,13 +1,13 @@
 /** A device's process with more tasks than the real one, for the tests of the device and of the process. */
 import { existsSync, writeFileSync } from 'node:fs';
 import * as ort from 'onnxruntime-node';
-import { type DeviceTask, serveDevice } from '../../../src/compute/device-server.ts';
-import { deviceTasks } from '../../../src/compute/device-tasks.ts';
 import { buildGraph, type GraphName } from '../../../src/compute/graphs.ts';
 import { encodeModel } from '../../../src/compute/onnx-model.ts';
-import type { Bulk } from '../../../src/compute/parcels.ts';
-import { ProviderDevice } from '../../../src/compute/provider-device.ts';
-import { createSession, type Provider } from '../../../src/compute/provider-sessions.ts';
+import { type DeviceTask, serveDevice } from '../../../src/compute/provider/device-server.ts';
+import { deviceTasks } from '../../../src/compute/provider/device-tasks.ts';
+import type { Bulk } from '../../../src/compute/provider/parcels.ts';
+import { ProviderDevice } from '../../../src/compute/provider/provider-device.ts';
+import { createSession, type Provider } from '../../../src/compute/provider/provider-sessions.ts';
 import { type GraphCase, runGraph } from './graph-cases.ts';
 
 const nothing = { fields: null, arrays: {} };

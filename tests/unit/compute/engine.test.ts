@@ -4,8 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import { Buffers } from '../../../src/compute/buffers.ts';
-import { CpuDevice } from '../../../src/compute/cpu-device.ts';
-import { CRASHES_MAX, createCpuEngine } from '../../../src/compute/cpu-engine.ts';
+import { CpuDevice } from '../../../src/compute/cpu/cpu-device.ts';
+import { CRASHES_MAX, createCpuEngine } from '../../../src/compute/cpu/cpu-engine.ts';
 import { describeEigensolver, openEigensolver } from '../../../src/compute/eigen/index.ts';
 import {
   createEngine,
@@ -15,7 +15,7 @@ import {
   WORKERS_MAX,
 } from '../../../src/compute/index.ts';
 import type { Pace } from '../../../src/compute/pace.ts';
-import { checkInnerProduct, project } from '../../../src/compute/projection.ts';
+import { checkInnerProduct, project } from '../../../src/compute/projection/projection.ts';
 import type { OpcmRule } from '../../../src/merge/opcm.ts';
 import { gaussian32 } from './random.ts';
 

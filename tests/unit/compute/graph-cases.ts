@@ -1,7 +1,7 @@
 /** Inputs for the graphs of the projection, and runs of one graph on any device. */
 import type { DeviceMatrix, MatrixDevice } from '../../../src/compute/device.ts';
 import type { GraphName } from '../../../src/compute/graphs.ts';
-import type { Bulk } from '../../../src/compute/parcels.ts';
+import type { Bulk } from '../../../src/compute/provider/parcels.ts';
 import { gaussian32 } from './random.ts';
 
 /** Y is p x q, and n is the length of the sums. */

@@ -1,7 +1,13 @@
 import { describe, expect, inject, it } from 'vitest';
 import { AUTO_ADVANTAGE, createEngine, probeDevice } from '../../../src/compute/index.ts';
-import { installHint } from '../../../src/compute/install-hints.ts';
-import { AUTO_PROVIDERS, chooseDevice, compareRates, probeOnce, requireDevice } from '../../../src/compute/probe.ts';
+import { installHint } from '../../../src/compute/provider/install-hints.ts';
+import {
+  AUTO_PROVIDERS,
+  chooseDevice,
+  compareRates,
+  probeOnce,
+  requireDevice,
+} from '../../../src/compute/provider/probe.ts';
 
 /** A device that this system does not have. */
 const absent = process.platform === 'darwin' ? 'dml' : 'coreml';

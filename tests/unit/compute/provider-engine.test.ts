@@ -2,8 +2,7 @@ import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, inject, it } from 'vitest';
-import { createCpuEngine } from '../../../src/compute/cpu-engine.ts';
-import { DeviceProcess } from '../../../src/compute/device-process.ts';
+import { createCpuEngine } from '../../../src/compute/cpu/cpu-engine.ts';
 import { describeEigensolver } from '../../../src/compute/eigen/index.ts';
 import {
   createEngine,
@@ -11,7 +10,8 @@ import {
   type ProjectionJob,
   type ProjectionResult,
 } from '../../../src/compute/index.ts';
-import { ProviderEngine } from '../../../src/compute/provider-engine.ts';
+import { DeviceProcess } from '../../../src/compute/provider/device-process.ts';
+import { ProviderEngine } from '../../../src/compute/provider/provider-engine.ts';
 import { checkAskedDevice } from '../../../src/merge/index.ts';
 import type { OpcmVariant } from '../../../src/merge/opcm.ts';
 import { gaussian32, randomOrthogonal } from './random.ts';

@@ -1,9 +1,9 @@
 import { afterAll, describe, expect, inject, it } from 'vitest';
 import { Buffers } from '../../../src/compute/buffers.ts';
-import { CpuDevice } from '../../../src/compute/cpu-device.ts';
-import { DeviceProcess } from '../../../src/compute/device-process.ts';
+import { CpuDevice } from '../../../src/compute/cpu/cpu-device.ts';
 import { GRAPH_NAMES } from '../../../src/compute/graphs.ts';
-import type { Bulk } from '../../../src/compute/parcels.ts';
+import { DeviceProcess } from '../../../src/compute/provider/device-process.ts';
+import type { Bulk } from '../../../src/compute/provider/parcels.ts';
 import { type GraphCase, inputsOf, runGraph } from './graph-cases.ts';
 
 /** |float32 product - float64 product| / |float64 product| over the whole matrix; half floats give 1e-4 and more. */

@@ -1,7 +1,7 @@
 /** The products of `ref` with right singular vectors in place of S, for devices whose products are float32. */
-import { headOf } from '../merge/opcm.ts';
-import type { Buffers } from './buffers.ts';
-import type { DeviceMatrix } from './device.ts';
+import { headOf } from '../../merge/opcm.ts';
+import type { Buffers } from '../buffers.ts';
+import type { DeviceMatrix } from '../device.ts';
 import type { Added, ProductsInput } from './products.ts';
 import type { Range } from './wide.ts';
 import type { Scales, Workbench } from './workbench.ts';

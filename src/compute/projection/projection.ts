@@ -4,14 +4,14 @@
  * The sum and the update arrive as float32. Of everything between, only the rounding of the device's products and that of
  * the new sum stay.
  */
-import type { Buffers } from './buffers.ts';
-import { CPU_BLOCK_COLUMNS, CPU_BLOCK_ELEMENTS, type CpuDevice } from './cpu-device.ts';
+import type { Buffers } from '../buffers.ts';
+import { CPU_BLOCK_COLUMNS, CPU_BLOCK_ELEMENTS, type CpuDevice } from '../cpu/cpu-device.ts';
+import type { Eigensolver } from '../eigen/index.ts';
+import type { ProjectionJob, ProjectionResult } from '../engine.ts';
+import { ComputeError } from '../errors.ts';
+import { Meter, type Phase } from '../meter.ts';
+import type { Pace } from '../pace.ts';
 import { type Decomposition, decompose } from './decompose.ts';
-import type { Eigensolver } from './eigen/index.ts';
-import type { ProjectionJob, ProjectionResult } from './engine.ts';
-import { ComputeError } from './errors.ts';
-import { Meter, type Phase } from './meter.ts';
-import type { Pace } from './pace.ts';
 import { type Added, addProjected, type ProductsInput } from './products.ts';
 import { rightVectorsOf } from './right-vectors.ts';
 import { innerProduct, sumSquares } from './sums.ts';

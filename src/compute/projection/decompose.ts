@@ -1,12 +1,12 @@
 /** The first part of a projection: the Gram matrix and its eigenproblem, float64 on the CPU on every backend. */
-import { directionsOf, type Spectrum, spectrumOf } from '../merge/opcm.ts';
-import type { Buffers } from './buffers.ts';
-import type { CpuDevice, CpuMatrix } from './cpu-device.ts';
-import type { Eigensolver } from './eigen/index.ts';
-import type { ProjectionJob } from './engine.ts';
-import { ComputeError } from './errors.ts';
-import type { Meter } from './meter.ts';
-import type { Pace } from './pace.ts';
+import { directionsOf, type Spectrum, spectrumOf } from '../../merge/opcm.ts';
+import type { Buffers } from '../buffers.ts';
+import type { CpuDevice, CpuMatrix } from '../cpu/cpu-device.ts';
+import type { Eigensolver } from '../eigen/index.ts';
+import type { ProjectionJob } from '../engine.ts';
+import { ComputeError } from '../errors.ts';
+import type { Meter } from '../meter.ts';
+import type { Pace } from '../pace.ts';
 import { ranges, type WideMatrix } from './wide.ts';
 import { blocksOf } from './workbench.ts';
 

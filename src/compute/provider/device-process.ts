@@ -1,13 +1,13 @@
 /** The asking side of a device's process: starts it, hands it one call at a time, and takes note when it dies. */
 import { type ChildProcess, fork } from 'node:child_process';
 import type { Socket } from 'node:net';
-import type { RunOptions } from '../run-options.ts';
-import { disableTelemetry } from '../telemetry.ts';
-import { siblingModule } from '../worker-url.ts';
-import { STOP_GRACE_MS } from './cpu-engine.ts';
+import type { RunOptions } from '../../run-options.ts';
+import { disableTelemetry } from '../../telemetry.ts';
+import { siblingModule } from '../../worker-url.ts';
+import { STOP_GRACE_MS } from '../cpu/cpu-engine.ts';
+import { ComputeError } from '../errors.ts';
+import { errorOf } from '../failures.ts';
 import type { FromDevice, ToDevice } from './device-messages.ts';
-import { ComputeError } from './errors.ts';
-import { errorOf } from './failures.ts';
 import { headOfParcel, IncomingParcel, type Parcel, piecesOf } from './parcels.ts';
 import type { Provider } from './provider-sessions.ts';
 

@@ -1,10 +1,10 @@
 /** What the two variants' products have in common: blocks of columns, transfers, and the clock. */
-import type { Buffers, Scratch } from './buffers.ts';
-import type { DeviceMatrix, MatrixDevice } from './device.ts';
-import type { GraphName } from './graphs.ts';
-import type { Meter } from './meter.ts';
-import type { ElementType } from './onnx-model.ts';
-import type { Pace } from './pace.ts';
+import type { Buffers, Scratch } from '../buffers.ts';
+import type { DeviceMatrix, MatrixDevice } from '../device.ts';
+import type { GraphName } from '../graphs.ts';
+import type { Meter } from '../meter.ts';
+import type { ElementType } from '../onnx-model.ts';
+import type { Pace } from '../pace.ts';
 import { type Range, ranges, type WideMatrix } from './wide.ts';
 
 /** Powers of two that S and T are multiplied with on the device. */

@@ -1,7 +1,7 @@
 /** Sessions of onnxruntime on one execution provider, which run there or fail. */
 import * as ort from 'onnxruntime-node';
-import type { Device } from './engine.ts';
-import { encodeModel, type Graph } from './onnx-model.ts';
+import type { Device } from '../engine.ts';
+import { encodeModel, type Graph } from '../onnx-model.ts';
 
 export type Provider = Exclude<Device, 'auto' | 'cpu'>;
 

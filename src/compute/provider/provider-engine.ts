@@ -1,11 +1,11 @@
 /** The backends other than the CPU: products in a process of their own, the rest in the CPU backend's threads. */
-import type { RunOptions } from '../run-options.ts';
-import { type CpuMatrixEngine, CRASHES_MAX } from './cpu-engine.ts';
+import type { RunOptions } from '../../run-options.ts';
+import { type CpuMatrixEngine, CRASHES_MAX } from '../cpu/cpu-engine.ts';
+import type { EngineComponents, MatrixEngine, ProjectionJob, ProjectionResult } from '../engine.ts';
+import { ComputeError } from '../errors.ts';
+import type { PreparedJob } from '../projection/projection.ts';
 import type { DeviceProcess } from './device-process.ts';
-import type { EngineComponents, MatrixEngine, ProjectionJob, ProjectionResult } from './engine.ts';
-import { ComputeError } from './errors.ts';
 import { productsParcel, productsResult } from './products-parcel.ts';
-import type { PreparedJob } from './projection.ts';
 import type { Provider } from './provider-sessions.ts';
 
 export interface ProviderEngineOptions {

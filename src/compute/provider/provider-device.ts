@@ -3,9 +3,9 @@
  * (`device-child.ts`): a provider may end its process, and a second thread that uses it does.
  */
 import * as ort from 'onnxruntime-node';
-import type { DeviceMatrix, MatrixDevice } from './device.ts';
-import { ComputeError } from './errors.ts';
-import type { GraphName } from './graphs.ts';
+import type { DeviceMatrix, MatrixDevice } from '../device.ts';
+import { ComputeError } from '../errors.ts';
+import type { GraphName } from '../graphs.ts';
 import { createSession, keepsResults, type Provider, type ResultPlace } from './provider-sessions.ts';
 import { buildTileGraph, TILE_PLANS, type TileGraphName } from './tile-graphs.ts';
 import { cutTile, placeTile, TILE_SIDE, tileRanges, tilesAlong } from './tiles.ts';

@@ -1,15 +1,15 @@
 /** The CPU backend: worker threads with one onnxruntime session per graph each, one matrix per worker at a time. */
 import { Worker } from 'node:worker_threads';
-import type { RunOptions } from '../run-options.ts';
-import { disableTelemetry } from '../telemetry.ts';
-import { siblingModule } from '../worker-url.ts';
-import type { EigensolverStatus } from './eigen/index.ts';
-import type { MatrixEngine, ProjectionJob, ProjectionResult } from './engine.ts';
-import { ComputeError } from './errors.ts';
-import { errorOf } from './failures.ts';
-import { checkJob } from './job.ts';
+import type { RunOptions } from '../../run-options.ts';
+import { disableTelemetry } from '../../telemetry.ts';
+import { siblingModule } from '../../worker-url.ts';
+import type { EigensolverStatus } from '../eigen/index.ts';
+import type { MatrixEngine, ProjectionJob, ProjectionResult } from '../engine.ts';
+import { ComputeError } from '../errors.ts';
+import { errorOf } from '../failures.ts';
+import { checkJob } from '../job.ts';
+import type { PreparedJob } from '../projection/projection.ts';
 import { CONTROL, type FromWorker, type ToWorker, type WorkerTasks } from './messages.ts';
-import type { PreparedJob } from './projection.ts';
 
 /** Threads that may die in a row, without a job finished between, before the engine gives up. */
 export const CRASHES_MAX = 2;

@@ -1,6 +1,6 @@
 /** Sums that every part of the merge takes in the same order, so that equal data gives equal bits. */
 
-import { SUM_BLOCK_ELEMENTS } from '../tensors/limits.ts';
+import { SUM_BLOCK_ELEMENTS } from '../../tensors/limits.ts';
 
 /**
  * The sum of squares in float64, in flat order by blocks of SUM_BLOCK_ELEMENTS (docs/algorithms.md, A).

@@ -1,9 +1,9 @@
 /** Whether a device multiplies correctly, and how fast beside the CPU. Runs in the device's process. */
 import * as ort from 'onnxruntime-node';
+import { ComputeError } from '../errors.ts';
+import { buildGraph } from '../graphs.ts';
+import { encodeModel } from '../onnx-model.ts';
 import type { DeviceTask } from './device-server.ts';
-import { ComputeError } from './errors.ts';
-import { buildGraph } from './graphs.ts';
-import { encodeModel } from './onnx-model.ts';
 import type { ProviderDevice } from './provider-device.ts';
 
 /**

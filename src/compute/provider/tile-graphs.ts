@@ -1,6 +1,6 @@
 /** The graphs that products of tiled matrices are put together from, beside those of `graphs.ts`. */
-import { buildGraph, type GraphName } from './graphs.ts';
-import type { ElementType, Graph, GraphValue } from './onnx-model.ts';
+import { buildGraph, type GraphName } from '../graphs.ts';
+import type { ElementType, Graph, GraphValue } from '../onnx-model.ts';
 
 export type TileGraphName = GraphName | 'addTimes' | 'copy';
 

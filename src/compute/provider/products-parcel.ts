@@ -1,9 +1,10 @@
 /** The large products of a prepared job, as its engine asks a device's process for them. */
-import type { Decomposition } from './decompose.ts';
-import type { ProjectionJob, ProjectionResult } from './engine.ts';
-import type { Phase } from './meter.ts';
+
+import type { ProjectionJob, ProjectionResult } from '../engine.ts';
+import type { Phase } from '../meter.ts';
+import type { Decomposition } from '../projection/decompose.ts';
+import type { PreparedJob, Squares } from '../projection/projection.ts';
 import type { Parcel } from './parcels.ts';
-import type { PreparedJob, Squares } from './projection.ts';
 
 /** Beside the arrays `sum`, `update`, `values` and `vectors`, and `right` for `ref`. */
 export interface ProductsFields extends Pick<ProjectionJob, 'rows' | 'columns' | 'rule'> {

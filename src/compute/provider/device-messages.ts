@@ -1,5 +1,5 @@
 /** What a device's process and the one that started it say to each other. */
-import type { Failure } from './failures.ts';
+import type { Failure } from '../failures.ts';
 import type { ParcelHead, Piece } from './parcels.ts';
 
 export type ToDevice =

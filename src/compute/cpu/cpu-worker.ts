@@ -1,13 +1,13 @@
 /** The worker thread of the CPU engine: one job at a time, told apart from the next by the engine. */
 import { setImmediate } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
-import { Buffers } from './buffers.ts';
+import { Buffers } from '../buffers.ts';
+import { type EigensolverName, openEigensolver } from '../eigen/index.ts';
+import { failureOf } from '../failures.ts';
+import type { Pace } from '../pace.ts';
+import { prepare, project } from '../projection/projection.ts';
 import { CpuDevice } from './cpu-device.ts';
-import { type EigensolverName, openEigensolver } from './eigen/index.ts';
-import { failureOf } from './failures.ts';
 import { CONTROL, type FromWorker, type ToWorker } from './messages.ts';
-import type { Pace } from './pace.ts';
-import { prepare, project } from './projection.ts';
 
 class Cancelled extends Error {}
 

@@ -1,6 +1,7 @@
 /** Finds out which devices of this machine work. */
+
+import { ComputeError } from '../errors.ts';
 import { DeviceProcess } from './device-process.ts';
-import { ComputeError } from './errors.ts';
 import { installHint } from './install-hints.ts';
 import type { ProbeRates } from './probe-task.ts';
 import type { Provider } from './provider-sessions.ts';

@@ -1,9 +1,9 @@
 /** The serving side of a device's process: one call at a time, on the process's only thread. */
 import { setImmediate } from 'node:timers/promises';
-import { Buffers } from './buffers.ts';
+import { Buffers } from '../buffers.ts';
+import { failureOf } from '../failures.ts';
+import type { Pace } from '../pace.ts';
 import type { FromDevice, ToDevice } from './device-messages.ts';
-import { failureOf } from './failures.ts';
-import type { Pace } from './pace.ts';
 import { headOfParcel, IncomingParcel, type Parcel, piecesOf } from './parcels.ts';
 import { ProviderDevice } from './provider-device.ts';
 import type { Provider } from './provider-sessions.ts';

@@ -1,9 +1,10 @@
 /** The large products of a prepared job, on a device. Runs in the device's process. */
+
+import { Meter } from '../meter.ts';
+import { addProjected } from '../projection/products.ts';
+import { productsInput, projected } from '../projection/projection.ts';
 import type { DeviceTask } from './device-server.ts';
-import { Meter } from './meter.ts';
-import { addProjected } from './products.ts';
 import type { ProductsFields, ResultFields } from './products-parcel.ts';
-import { productsInput, projected } from './projection.ts';
 
 export const productsTask: DeviceTask = async ({ fields, arrays }, { provider, device, buffers, pace }) => {
   const { rows, columns, rule, squares, spectrum, phases } = fields as ProductsFields;

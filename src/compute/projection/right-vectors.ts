@@ -6,11 +6,11 @@
  * steps of `ref`, whose tail's directions are near each other, grow that threefold each. With unit vectors rounded from
  * float64 the error is that of one rounding in every direction.
  */
-import type { Buffers } from './buffers.ts';
-import type { CpuDevice } from './cpu-device.ts';
+import type { Buffers } from '../buffers.ts';
+import type { CpuDevice } from '../cpu/cpu-device.ts';
+import type { Meter } from '../meter.ts';
+import type { Pace } from '../pace.ts';
 import type { Decomposition } from './decompose.ts';
-import type { Meter } from './meter.ts';
-import type { Pace } from './pace.ts';
 import type { WideMatrix } from './wide.ts';
 import { blocksOf } from './workbench.ts';
 

@@ -4,10 +4,10 @@
  * All is written for S with its shorter side first, k x n, and by blocks of its columns: S_b and T_b. V has the needed
  * eigenvectors of S S^T as rows, the first h of them are the head.
  */
-import { headCoefficients, headOf, type OpcmRule, tailCoefficients, tailMultiple } from '../merge/opcm.ts';
-import type { Buffers } from './buffers.ts';
+import { headCoefficients, headOf, type OpcmRule, tailCoefficients, tailMultiple } from '../../merge/opcm.ts';
+import type { Buffers } from '../buffers.ts';
+import type { DeviceMatrix } from '../device.ts';
 import type { Decomposition } from './decompose.ts';
-import type { DeviceMatrix } from './device.ts';
 import { addRefByVectors } from './ref-products.ts';
 import type { WideMatrix } from './wide.ts';
 import { type Scales, scalesFor, Workbench, type WorkbenchComponents } from './workbench.ts';

@@ -1,7 +1,7 @@
 /** What the CPU engine and its worker threads say to each other. */
-import type { ProjectionJob, ProjectionResult } from './engine.ts';
-import type { Failure } from './failures.ts';
-import type { PreparedJob } from './projection.ts';
+import type { ProjectionJob, ProjectionResult } from '../engine.ts';
+import type { Failure } from '../failures.ts';
+import type { PreparedJob } from '../projection/projection.ts';
 
 /** Entries of a job's shared `control` array. */
 export const CONTROL = {

@@ -1,10 +1,10 @@
 /** Products on the CPU with onnxruntime in float64. For worker threads only: a run blocks its thread. */
 import * as ort from 'onnxruntime-node';
-import type { Buffers } from './buffers.ts';
-import type { DeviceMatrix, MatrixDevice } from './device.ts';
-import { ComputeError } from './errors.ts';
-import { buildGraph, type GraphName } from './graphs.ts';
-import { encodeModel } from './onnx-model.ts';
+import type { Buffers } from '../buffers.ts';
+import type { DeviceMatrix, MatrixDevice } from '../device.ts';
+import { ComputeError } from '../errors.ts';
+import { buildGraph, type GraphName } from '../graphs.ts';
+import { encodeModel } from '../onnx-model.ts';
 
 /** onnxruntime's level for errors only: what it would warn of are its own optimisations. */
 const LOG_ERRORS_ONLY = 3;
