@@ -56,7 +56,7 @@ export async function mergeVectors(
   linear: ReadonlySet<string>,
   vectors: readonly Vector[],
 ): Promise<Vector> {
-  const engine = await createEngine();
+  const engine = await createEngine({ device: 'cpu' });
   try {
     const rule = { variant: 'ref', alpha: 0.5 } as const;
     const { signal } = new AbortController();
