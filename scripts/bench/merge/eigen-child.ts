@@ -21,11 +21,11 @@ const bytes = readFileSync(path);
 const matrix = new Float64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
 const solver = openLapack();
 const seconds: number[] = [];
-let values = new Float64Array();
+let values: Float64Array = new Float64Array();
 for (let run = 0; run <= repeats; run++) {
   const started = performance.now();
   // The solver may overwrite its matrix, so it gets a copy; numpy copies as well, and both are timed with it.
-  values = new Float64Array(solver.solve(matrix.slice(), n).values);
+  values = solver.solve(matrix.slice(), n);
   if (run > 0) seconds.push((performance.now() - started) / 1000);
 }
 const { description } = solver;

@@ -3,13 +3,8 @@ import { writeFile } from 'node:fs/promises';
 import { checkPayload, encodeTaskVector, expand, openPayload, tableOf } from '../../../src/codec/index.ts';
 import { encodeTernary } from '../../../src/codec/payload-encode.ts';
 import type { TernaryTensor } from '../../../src/codec/types.ts';
-import {
-  createEngine,
-  type Eigensolver,
-  type MatrixEngine,
-  openEigensolver,
-  type Phase,
-} from '../../../src/compute/index.ts';
+import { Buffers } from '../../../src/compute/buffers.ts';
+import { createEngine, type MatrixEngine, openEigensolver, type Phase } from '../../../src/compute/index.ts';
 import { encodeModel } from '../../../src/compute/onnx-model.ts';
 import { exportMerged, foldStep, isLinearByDefault, openState } from '../../../src/merge/index.ts';
 import type { RunOptions } from '../../../src/run-options.ts';
@@ -182,7 +177,16 @@ export function productModel(type: 'float32' | 'float64'): Uint8Array {
   });
 }
 
-/** The eigensolver through the platform's LAPACK. */
-export function openLapack(): Eigensolver {
-  return openEigensolver('lapack');
+/** The eigensolver through the platform's LAPACK, with working memory that stays, as in the engine's threads. */
+export function openLapack(): { description: string; solve(matrix: Float64Array, n: number): Float64Array } {
+  const solver = openEigensolver('lapack');
+  const buffers = new Buffers();
+  return {
+    description: solver.description,
+    solve(matrix, n) {
+      const { values, vectors } = solver.solve(matrix, n, { buffers });
+      buffers.give(vectors);
+      return values;
+    },
+  };
 }
