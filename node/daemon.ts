@@ -84,11 +84,13 @@ export async function runDaemon(
       join: network.joinLines(),
       api: api.port,
     });
-    if (!named) {
+    const describe = () =>
       describeEngine(service, logger).catch((error: unknown) => {
         if (!service.community.stopping.aborted) logger.error({ err: error }, 'the matrix engine does not start');
       });
-    }
+    if (!named) void describe();
+    // A device can fail in a fold, which then goes on with the CPU.
+    service.community.on('fold', describe);
     signal.addEventListener('abort', () => stop('interrupted'), { once: true });
     if (signal.aborted) stop('interrupted');
     return await stopAsked;
@@ -103,9 +105,11 @@ export async function runDaemon(
 }
 
 async function describeEngine(service: LocalService, logger: Logger): Promise<void> {
-  const engine = await service.community.merges.call('engine', undefined);
-  service.engine = engine;
+  const { notices, ...engine } = await service.community.merges.call('engine', undefined);
+  for (const notice of notices) logger.warn(notice);
   const { device, description, eigensolver } = engine;
+  if (service.engine?.description === description) return;
+  service.engine = engine;
   logger.info({ device, description, eigensolver: eigensolver.description }, 'matrix work');
   if (eigensolver.hint !== null) logger.info(eigensolver.hint);
 }

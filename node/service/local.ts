@@ -63,7 +63,11 @@ export class LocalService implements NodeService {
   }
 
   /** What the daemon's fold runs on, once it is known. */
-  set engine(engine: EngineStatus) {
+  get engine(): EngineStatus | null {
+    return this.#engine;
+  }
+
+  set engine(engine: EngineStatus | null) {
     this.#engine = engine;
   }
 

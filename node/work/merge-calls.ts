@@ -15,12 +15,22 @@ export interface MergeWorkerData {
   readonly engine: MergeEngineOptions;
 }
 
+/** Notices of a device that are kept until somebody asks. One that fails again and again says the same. */
+const NOTICES_MAX = 16;
+
 /** The calls of the merge worker: the fold and the export, away from the event loop. */
-export function mergeCalls(data: MergeWorkerData) {
+export function mergeCalls(
+  data: MergeWorkerData,
+  { openEngine = createEngine }: { openEngine?: typeof createEngine } = {},
+) {
   let loaded: Promise<{ charter: Charter; engine: MatrixEngine }> | undefined;
+  const notices: string[] = [];
+  const onNotice = (notice: string) => {
+    if (notices.length < NOTICES_MAX) notices.push(notice);
+  };
   const start = async () => ({
     charter: decodeCharter(await readFile(data.charter)),
-    engine: await createEngine(data.engine),
+    engine: await openEngine(data.engine, { onNotice }),
   });
   const load = () => {
     loaded ??= start().catch((error: unknown) => {
@@ -32,10 +42,10 @@ export function mergeCalls(data: MergeWorkerData) {
   };
 
   const calls = {
-    /** What does the matrix work, and why. */
+    /** What does the matrix work now, and why; and what became of a device since the last call. */
     async engine() {
       const { device, description, eigensolver } = (await load()).engine;
-      return { device, description, eigensolver };
+      return { device, description, eigensolver, notices: notices.splice(0) };
     },
 
     /** Folds one accepted update into a state directory. */

@@ -130,7 +130,7 @@ describe('bad input exits with its code and leaves nothing', { timeout: PATIENT_
       args: async (bad, out) => {
         const models = `models: [{ model: ${expert('signs')} }, { model: ${expert('mnist')} }]`;
         const args = await merge(`merge_method: opcm\nbase_model: ${BASE}\n${models}\n`)(bad, out);
-        return [...args, '--device', 'cuda'];
+        return [...args, '--device', process.platform === 'darwin' ? 'dml' : 'coreml'];
       },
     },
     {

@@ -1,8 +1,7 @@
 /** The eigenproblem by the platform's LAPACK, called through koffi. */
-import type { Buffers } from '../buffers.ts';
 import { ComputeError } from '../errors.ts';
 import { type LapackLibrary, lapackCandidates, lapackInstallation, loadLapack } from './library.ts';
-import { type Eigensolver, reverseRows, solveBy } from './solver.ts';
+import { type Eigensolver, reverseRows, solveBy, type WorkMemory } from './solver.ts';
 
 /** Largest order: the lengths of its work areas, up to n^2 + 64 n, are 32-bit integers. */
 export const LAPACK_ORDER_MAX = 46_000;
@@ -50,7 +49,7 @@ function solve(
   a: Float64Array,
   n: number,
   wanted: (ascending: Float64Array) => number,
-  buffers: Buffers,
+  buffers: WorkMemory,
 ): Float64Array<ArrayBuffer> {
   const order = Int32Array.of(n);
   const [d, e, tau] = [new Float64Array(n), new Float64Array(n), new Float64Array(n)];

@@ -1,9 +1,8 @@
 /** The eigenproblem by the kernel in `kernel/`: C compiled to WebAssembly with SIMD, which needs nothing installed. */
-import type { Buffers } from '../buffers.ts';
 import { ComputeError } from '../errors.ts';
 import { EIGEN_WASM } from './kernel/wasm.ts';
 import { lapackInstallation } from './library.ts';
-import { type Eigensolver, solveBy } from './solver.ts';
+import { type Eigensolver, solveBy, type WorkMemory } from './solver.ts';
 
 /**
  * Largest order: its matrix takes 0.5 GiB and the rotations about twice that, of the 4 GiB that the kernel addresses;
@@ -64,7 +63,7 @@ function solve(
   g: Float64Array,
   n: number,
   wanted: (ascending: Float64Array) => number,
-  buffers: Buffers,
+  buffers: WorkMemory,
 ): Float64Array<ArrayBuffer> {
   // Rows lie at even distances and with at least one 0 behind them.
   const stride = (n + 2) & ~1;

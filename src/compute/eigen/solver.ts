@@ -1,8 +1,14 @@
 /** What an eigensolver is, and the treatment before and after that is the same for every one. */
-import { Buffers } from '../buffers.ts';
+import type { Buffers } from '../buffers.ts';
 import { ComputeError } from '../errors.ts';
 
 export type EigensolverName = 'lapack' | 'portable';
+
+/** Where a solver takes its work areas from. */
+export type WorkMemory = Pick<Buffers, 'float64' | 'give'>;
+
+/** Arrays that nobody takes back. */
+const NEW_MEMORY: WorkMemory = { float64: (length) => new Float64Array(length), give: () => undefined };
 
 export interface EigenRequest {
   /**
@@ -11,7 +17,7 @@ export interface EigenRequest {
    */
   readonly vectors?: (values: Float64Array) => number;
   /** Where work areas and the vectors are taken from; the vectors are the caller's to give back. Default: new memory. */
-  readonly buffers?: Buffers;
+  readonly buffers?: WorkMemory;
 }
 
 export interface SymmetricEigen {
@@ -44,7 +50,7 @@ export type EigenKernel = (
   g: Float64Array,
   n: number,
   wanted: (ascending: Float64Array) => number,
-  buffers: Buffers,
+  buffers: WorkMemory,
 ) => Float64Array<ArrayBuffer>;
 
 /**
@@ -86,7 +92,7 @@ export function solveBy(
     scaleBy(values, exponent);
     return wanted();
   };
-  const vectors = kernel(g, n, taken, request.buffers ?? new Buffers());
+  const vectors = kernel(g, n, taken, request.buffers ?? NEW_MEMORY);
   return { values, vectors };
 }
 

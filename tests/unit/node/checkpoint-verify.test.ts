@@ -103,7 +103,8 @@ describe('verify', () => {
     const left = join(home.root, `.verify.${deadProcess()}-0123456789abcdef.kinmerge-tmp`);
     await mkdir(left);
     await writeFile(join(left, 'S.safetensors'), 'half');
-    await expect(verify(shore, home, directory, 'webgpu')).rejects.toMatchObject({ code: 'DEVICE_UNAVAILABLE' });
+    const absent = process.platform === 'darwin' ? 'dml' : 'coreml';
+    await expect(verify(shore, home, directory, absent)).rejects.toMatchObject({ code: 'DEVICE_UNAVAILABLE' });
     await verify(shore, home, directory);
     expect(await filesBelow(home.root)).toEqual(before);
     expect(await readdir(home.root)).not.toContain('verify');
