@@ -69,6 +69,11 @@ export class ThreadPool<Job, Result> {
     return this.#closing;
   }
 
+  /** Ends what is under way or waits, at once; those jobs are rejected. Jobs that come later get new threads. */
+  cancel(): Promise<void> {
+    return this.#end();
+  }
+
   async #end(): Promise<void> {
     const tasks = [...this.#threads.values(), this.#waiting.splice(0)].flat();
     const threads = [...this.#threads.keys()];

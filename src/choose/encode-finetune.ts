@@ -3,9 +3,11 @@
 import type { TensorTable } from '../codec/index.ts';
 import {
   type AlignPolicy,
+  comparedTensors,
   type EncodeReport,
   type EncoderSettings,
   encodeTaskVector,
+  openEncodeThreads,
   tableOf,
 } from '../codec/index.ts';
 import type { EvaluatorInput } from '../evaluate/index.ts';
@@ -52,23 +54,30 @@ export async function encodeFinetune(
   options: RunOptions = {},
 ): Promise<EncodedFinetune> {
   checkChoice(input);
-  const { align = {}, threads } = input;
+  const { align = {} } = input;
   const base = await openCheckpoint(input.base, options);
   try {
     const opened = await openFinetune(input.finetune, base, { ...options, policy: align });
     try {
       const finetune = opened.kind === 'adapter' ? opened.adapter : opened.checkpoint;
       const table = input.table ?? tableOf(base);
-      const source = { base, finetune, table, align, ...(threads === undefined ? {} : { threads }) };
-      const choice =
-        input.choice.density === 'auto'
-          ? await choose({ ...source, densities: input.densities }, input.evaluation, options)
-          : null;
-      const { density, ...rest } = input.choice;
-      const settings = choice?.settings ?? settingsOf(density === 'auto' ? rest : { ...rest, density }, input.defaults);
-      const container = input.container === true;
-      const report = await encodeTaskVector({ ...source, ...settings, container }, out, options);
-      return { ...report, settings, choice };
+      // The choice and the encoding share them.
+      const threads = openEncodeThreads(comparedTensors({ finetune, table }), input.threads);
+      try {
+        const source = { base, finetune, table, align, threads };
+        const choice =
+          input.choice.density === 'auto'
+            ? await choose({ ...source, densities: input.densities }, input.evaluation, options)
+            : null;
+        const { density, ...rest } = input.choice;
+        const settings =
+          choice?.settings ?? settingsOf(density === 'auto' ? rest : { ...rest, density }, input.defaults);
+        const container = input.container === true;
+        const report = await encodeTaskVector({ ...source, ...settings, container }, out, options);
+        return { ...report, settings, choice };
+      } finally {
+        await threads.close();
+      }
     } finally {
       await opened.close();
     }

@@ -17,7 +17,7 @@ export interface ChooseInput {
   readonly densities?: readonly number[] | undefined;
   /** As for `encodeTaskVector`. */
   readonly align?: AlignPolicy | undefined;
-  readonly threads?: number | undefined;
+  readonly threads?: EncodeInput['threads'] | undefined;
 }
 
 /** A setting that was evaluated. */

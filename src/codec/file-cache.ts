@@ -43,7 +43,7 @@ export const PAYLOAD_FILE_ERRORS: FileErrors = {
 /** File descriptors by path, opened when they are first needed. */
 export class FileCache {
   readonly #errors: FileErrors;
-  readonly #files = new Map<string, number>();
+  readonly #files = new Map<string, { readonly descriptor: number; readonly identity: FileIdentity | undefined }>();
 
   constructor(errors: FileErrors = CHECKPOINT_ERRORS) {
     this.#errors = errors;
@@ -52,17 +52,18 @@ export class FileCache {
   /** @throws as `FileErrors` says */
   open({ path, identity }: KnownFile): number {
     const known = this.#files.get(path);
-    if (known !== undefined) return known;
-    if (this.#files.size >= MAX_OPEN_FILES) {
-      const [oldest, descriptor] = this.#files.entries().next().value!;
-      this.#files.delete(oldest);
-      closeSync(descriptor);
-    }
+    // The same path may lead to another file by now.
+    if (known !== undefined && (identity === undefined || same(known.identity, identity))) return known.descriptor;
+    if (known !== undefined) this.#drop(path);
+    if (this.#files.size >= MAX_OPEN_FILES) this.#drop(this.#files.keys().next().value!);
     const descriptor = this.#attempt(path, () => openSync(path, 'r'));
-    this.#files.set(path, descriptor);
+    this.#files.set(path, { descriptor, identity });
     if (identity !== undefined) {
       const found = this.#attempt(path, () => identityOf(fstatSync(descriptor)));
-      if (!sameFile(found, identity)) throw this.#errors.changed(path);
+      if (!sameFile(found, identity)) {
+        this.#drop(path);
+        throw this.#errors.changed(path);
+      }
     }
     return descriptor;
   }
@@ -80,8 +81,13 @@ export class FileCache {
   }
 
   close(): void {
-    for (const descriptor of this.#files.values()) closeSync(descriptor);
-    this.#files.clear();
+    for (const path of [...this.#files.keys()]) this.#drop(path);
+  }
+
+  #drop(path: string): void {
+    const { descriptor } = this.#files.get(path)!;
+    this.#files.delete(path);
+    closeSync(descriptor);
   }
 
   #attempt<T>(path: string, work: () => T): T {
@@ -91,4 +97,8 @@ export class FileCache {
       throw this.#errors.failed(path, cause as Error);
     }
   }
+}
+
+function same(known: FileIdentity | undefined, wanted: FileIdentity): boolean {
+  return known !== undefined && sameFile(known, wanted);
 }

@@ -20,6 +20,8 @@ export { type Container, openContainer, writeContainer } from './container.ts';
 export { type DenseOptions, type DenseTensor, denseTensors } from './decode/dense.ts';
 export { type EncodeInput, type EncodeReport, encodeTaskVector } from './encode/encode.ts';
 export type { EncoderSettings } from './encode/settings.ts';
+export { comparedTensors } from './encode/sources.ts';
+export { type EncodeThreads, openEncodeThreads } from './encode/threads.ts';
 export {
   CodecError,
   type CodecErrorCode,

@@ -37,7 +37,7 @@ export async function* denseTensors(
   payload: Pick<PayloadReader, 'sections' | 'location'>,
   options: DenseOptions = {},
 ): AsyncGenerator<DenseTensor> {
-  checkThreads(options.threads);
+  if (options.threads !== undefined) checkThreads(options.threads);
   const { sections, location } = payload;
   const total = sections.reduce((sum, { elements }) => sum + elements, 0);
   const threads =

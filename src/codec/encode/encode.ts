@@ -10,16 +10,16 @@ import { checkOrderedTable } from '../table.ts';
 import type { TensorTable } from '../types.ts';
 import { type DenseSection, encodeGlobal, encodeTensors, globalRule } from './dense.ts';
 import { encodeFactors, factorElements } from './low-rank.ts';
-import { checkSettings, checkThreads, type EncoderSettings } from './settings.ts';
+import { checkSettings, type EncoderSettings } from './settings.ts';
 import { comparedTensors, type SourceInput, sourcesOf } from './sources.ts';
-import { withEncodeThreads } from './threads.ts';
+import { type EncodeThreads, withEncodeThreads } from './threads.ts';
 
 /** The factors of an adapter stay factors. */
 export interface EncodeInput extends EncoderSettings, SourceInput {
   /** Puts the head of an offline container before the payload (`openContainer`). Default false. */
   readonly container?: boolean;
-  /** Threads at most. Default: one for each core. */
-  readonly threads?: number;
+  /** Threads at most, or threads that the caller keeps (`openEncodeThreads`). Default: one for each core. */
+  readonly threads?: number | EncodeThreads;
 }
 
 export interface EncodedTensor {
@@ -79,7 +79,6 @@ export async function encodeTaskVector(
 ): Promise<EncodeReport> {
   options.signal?.throwIfAborted();
   checkSettings(input);
-  checkThreads(input.threads);
   const { table, mode } = input;
   const elements = checkOrderedTable(table);
   const prefix = input.container ? containerHead(table, input) : new Uint8Array(0);

@@ -14,8 +14,8 @@ export interface EncoderSettings {
 }
 
 /** @throws CodecError BAD_PARAMETER */
-export function checkThreads(threads: number | undefined): void {
-  if (threads === undefined || (Number.isInteger(threads) && threads >= 1)) return;
+export function checkThreads(threads: number): void {
+  if (Number.isInteger(threads) && threads >= 1) return;
   throw new CodecError('BAD_PARAMETER', `Threads: ${threads} is not a whole number from 1.`, { threads });
 }
 

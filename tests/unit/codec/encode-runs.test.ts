@@ -174,6 +174,35 @@ describe('threads', () => {
     }
   });
 
+  test('that the caller keeps serve one encoding after another, also after one that was cancelled', async () => {
+    const model = await modelOf(LARGE.tensors, LARGE.elements);
+    const directory = await temporaryDirectory();
+    const expected = join(directory, 'expected');
+    await encodeTaskVector(inputOf(model, { mode: 'tensor' }), expected);
+    const before = encoderThreads();
+    const threads = openEncodeThreads(tableOf(model.base), 2);
+    try {
+      const kept = encoderThreads();
+      expect(kept).toBeGreaterThan(before);
+      for (let i = 0; i < 3; i++) {
+        const out = join(directory, `payload-${i}`);
+        await encodeTaskVector(inputOf(model, { mode: 'tensor', threads }), out);
+        expect((await readFile(out)).equals(await readFile(expected))).toBe(true);
+        expect(encoderThreads()).toBe(kept);
+        const control = new AbortController();
+        const onProgress = ({ done }: Progress) => done > 0 && control.abort(new Error('enough'));
+        const cancelled = encodeTaskVector(inputOf(model, { mode: 'tensor', threads }), join(directory, 'cancelled'), {
+          signal: control.signal,
+          onProgress,
+        });
+        await expect(cancelled).rejects.toThrow('enough');
+      }
+    } finally {
+      await threads.close();
+    }
+    expect(encoderThreads()).toBe(before);
+  });
+
   test('are started above a number of elements', async () => {
     expect(openEncodeThreads([{ elements: MAX_INLINE_ELEMENTS }], 3).window).toBe(1);
     const pooled = openEncodeThreads([{ elements: MAX_INLINE_ELEMENTS }, { elements: 1 }], 3);

@@ -1,8 +1,9 @@
 import { readdirSync, readlinkSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { FileCache, MAX_OPEN_FILES } from '../../../src/codec/file-cache.ts';
+import { identityOf } from '../../../src/file-identity.ts';
 import { CheckpointError } from '../../../src/tensors/index.ts';
 import { temporaryDirectory } from './support.ts';
 
@@ -47,4 +48,27 @@ test('a file that is gone is named, with what to do', async () => {
   const call = () => files.open({ path });
   expect(call).toThrow(CheckpointError);
   expect(call).toThrow(/gone.*put it back/);
+});
+
+test('a file that took the place of another is read, and the other one is refused from then on', async () => {
+  const directory = await temporaryDirectory();
+  const path = join(directory, 'file');
+  const known = async () => ({ path, identity: identityOf(await stat(path)) });
+  await writeFile(path, 'first');
+  const first = await known();
+  const files = new FileCache();
+  onTestFinished(() => files.close());
+  const text = (file: Parameters<FileCache['read']>[0]) => {
+    const bytes = new Uint8Array(5);
+    files.read(file, bytes, 0);
+    return Buffer.from(bytes).toString();
+  };
+  expect(text(first)).toBe('first');
+  await writeFile(join(directory, 'other'), 'other');
+  await rename(join(directory, 'other'), path);
+  const second = await known();
+  expect(text(second)).toBe('other');
+  expect(text(second)).toBe('other');
+  for (let i = 0; i < 2; i++) expect(() => text(first)).toThrow(expect.objectContaining({ code: 'FILE_CHANGED' }));
+  expect(text(second)).toBe('other');
 });
