@@ -51,8 +51,8 @@ export interface FoldSummary {
 /**
  * Folds one update into a state.
  *
- * Tensors are read one after another. Up to `engine.workers` of them are in memory at a time, and no more than fit into
- * `memory`, but always one. The new directory appears whole under its name, flushed, or not at all; its bytes depend
+ * Tensors are read one after another. Up to `engine.workers` of them, and one that waits, are in memory at a time, and no
+ * more than fit into `memory`, but always one. The new directory appears whole under its name, flushed, or not at all; its bytes depend
  * neither on the number of workers nor on the memory. What killed processes left of the same step is removed.
  *
  * @throws MergeError `BAD_INPUT`, `TARGET_EXISTS`, `STATE_*`, `NON_FINITE`; ComputeError from the engine; whatever
@@ -105,41 +105,45 @@ async function foldTensors(
   const { tensors, update, rule, engine, memory = defaultMemory() } = input;
   const meter = new Meter();
   const pool = new BufferPool();
-  const reports: FoldedTensor[] = [];
-  const stateTensors: StateTensor[] = [];
-  let updateSquares = 0;
+  // By tensor: sums and files do not depend on which job ends first.
+  const results: { readonly report: FoldedTensor; readonly state: StateTensor; readonly updateSquares: number }[] = [];
+  let done = 0;
   // The first failure stops the jobs of the other tensors as well.
   const stop = new AbortController();
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
 
-  const finish = async (pending: Promise<Folded>): Promise<void> => {
-    const { report, sum, update, updateSquares: squares, phases } = await pending;
+  const finish = async (index: number, pending: Promise<Folded>): Promise<void> => {
+    const { report, sum, update, updateSquares, phases } = await pending;
     const bytes = new Uint8Array(sum.buffer, sum.byteOffset, sum.byteLength);
-    const { name, shape, linear } = tensors[reports.length]!;
+    const { name, shape, linear } = tensors[index]!;
     const sha256 = await meter.time('write', 'cpu', async () => {
-      await writer.write(report.name, bytes);
+      await writer.write(name, bytes);
       return createHash('sha256').update(bytes).digest('hex');
     });
     meter.add(phases);
-    stateTensors.push({ name, shape, linear, sumSquares: report.sumSquares, sha256 });
-    reports.push(report);
-    updateSquares += squares;
+    const state = { name, shape, linear, sumSquares: report.sumSquares, sha256 };
+    results[index] = { report, state, updateSquares };
     pool.give({ sum, update });
-    options.onProgress?.({ phase: 'folding', done: reports.length, total: tensors.length, unit: 'tensors' });
+    done++;
+    options.onProgress?.({ phase: 'folding', done, total: tensors.length, unit: 'tensors' });
   };
 
-  const inFlight: { readonly bytes: number; readonly job: Promise<Folded> }[] = [];
+  const inFlight = new Map<number, { readonly bytes: number; readonly job: Promise<Folded> }>();
   let used = 0;
-  const finishOldest = async (): Promise<void> => {
-    const { bytes, job } = inFlight.shift()!;
-    await finish(job);
+  const finishNext = async (): Promise<void> => {
+    const ended = [...inFlight].map(([index, { job }]) => job.then(() => index).catch(() => index));
+    const index = await Promise.race(ended);
+    const { bytes, job } = inFlight.get(index)!;
+    await finish(index, job);
+    inFlight.delete(index);
     used -= bytes;
   };
+  // One more than the engine works on: it waits there, so that no worker waits for a tensor to be read.
+  const most = engine.workers + 1;
   try {
     for (const [index, tensor] of tensors.entries()) {
       const bytes = foldBytes(tensor);
-      // Results are taken in the order of the tensors, so sums and files do not depend on which job ends first.
-      while (inFlight.length > 0 && (inFlight.length >= engine.workers || used + bytes > memory)) await finishOldest();
+      while (inFlight.size > 0 && (inFlight.size >= most || used + bytes > memory)) await finishNext();
       signal.throwIfAborted();
       const buffers = pool.take(elementsOf(tensor.shape));
       const summed = before !== null && before.tensors[index]!.sumSquares > 0;
@@ -152,23 +156,37 @@ async function foldTensors(
       const splitRank = input.splitRanks?.get(tensor.name);
       const job = foldTensor({ tensor, ...buffers, filled: given && summed, rule, splitRank, engine, signal });
       job.catch(() => undefined);
-      inFlight.push({ bytes, job });
+      inFlight.set(index, { bytes, job });
       used += bytes;
     }
-    while (inFlight.length > 0) await finishOldest();
+    while (inFlight.size > 0) await finishNext();
   } catch (error) {
     stop.abort(error);
-    await Promise.allSettled(inFlight.map(({ job }) => job));
+    await Promise.allSettled([...inFlight.values()].map(({ job }) => job));
     throw error;
   }
 
-  const updateNorm = update.norm ?? Math.sqrt(updateSquares);
+  const squares = results.reduce((sum, { updateSquares }) => sum + updateSquares, 0);
+  const updateNorm = update.norm ?? Math.sqrt(squares);
   const steps = (before?.steps ?? 0) + 1;
   const sumNorms = (before?.sumNorms ?? 0) + updateNorm;
-  const state = { steps, sumNorms, rule: { variant: rule.variant, alpha: rule.alpha }, tensors: stateTensors };
+  const state = {
+    steps,
+    sumNorms,
+    rule: { variant: rule.variant, alpha: rule.alpha },
+    tensors: results.map(({ state }) => state),
+  };
   const { norm, meanNorm, lambda } = totalsOf(state);
   return {
-    summary: { steps, updateNorm, meanNorm, norm, lambda, tensors: reports, phases: meter.phases },
+    summary: {
+      steps,
+      updateNorm,
+      meanNorm,
+      norm,
+      lambda,
+      tensors: results.map(({ report }) => report),
+      phases: meter.phases,
+    },
     state: encodeState(state),
   };
 }

@@ -12,8 +12,8 @@ const LOG_ERRORS_ONLY = 3;
 /** Multiply-adds per slice: about half a second on one core of a small machine. */
 export const SLICE_PRODUCTS = 8e9;
 
-/** Entries of a block: 4 MiB. Three are in use at once in each worker, and longer ones are not multiplied faster. */
-export const CPU_BLOCK_ELEMENTS = 2 ** 19;
+/** Entries of a block: 5 MiB. Three are in use at once in each worker, and longer ones are not multiplied faster. */
+export const CPU_BLOCK_ELEMENTS = 5 * 2 ** 17;
 /** Columns of a block at least. */
 export const CPU_BLOCK_COLUMNS = 512;
 

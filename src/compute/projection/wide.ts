@@ -82,8 +82,9 @@ export class WideMatrix {
   }
 }
 
-/** Half-open ranges that cut `count` into runs of `size`: a function of the shape alone, so results repeat. */
+/** Half-open ranges of at most `size` and about equal, in order: a function of the shape alone, so results repeat. */
 export function ranges(count: number, size: number): Range[] {
-  const step = Math.max(1, Math.floor(size));
-  return Array.from({ length: Math.ceil(count / step) }, (_, i) => [i * step, Math.min((i + 1) * step, count)]);
+  const parts = Math.ceil(count / Math.max(1, Math.floor(size)));
+  const cut = (i: number) => Math.floor((i * count) / parts);
+  return Array.from({ length: parts }, (_, i) => [cut(i), cut(i + 1)]);
 }

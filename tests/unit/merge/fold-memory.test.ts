@@ -76,7 +76,8 @@ describe('a fold with several workers', () => {
       const to = join(dir, `workers-${workers}`);
       await foldStep({ from, to, tensors, update: update(2), rule: ref, engine, memory: 100 * largest });
       expect(await contentOf(to)).toEqual(expected);
-      expect(engine.most.jobs).toBe(workers);
+      // One waits while the workers work.
+      expect(engine.most.jobs).toBe(workers + 1);
     },
   );
 
