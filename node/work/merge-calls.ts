@@ -1,11 +1,10 @@
 import { readFile } from 'node:fs/promises';
-import { checkPayload, expand, openPayload } from '../../src/codec/index.ts';
 import type { MatrixEngine } from '../../src/compute/index.ts';
 import { createEngine } from '../../src/compute/index.ts';
 import type { Charter } from '../../src/log/index.ts';
 import { charterLinear, charterTable, decodeCharter } from '../../src/log/index.ts';
 import type { FoldInput, MergeEngineOptions } from '../../src/merge/index.ts';
-import { exportMerged, foldStep } from '../../src/merge/index.ts';
+import { exportMerged, foldStep, withPayloadUpdate } from '../../src/merge/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import { openCheckpoint } from '../../src/tensors/index.ts';
 
@@ -90,31 +89,19 @@ export interface PayloadStep extends Pick<FoldInput, 'from' | 'to' | 'engine' | 
 export async function foldPayload(job: PayloadStep, options: RunOptions) {
   const table = charterTable(job.charter);
   const linear = new Set(charterLinear(job.charter));
-  const { norm } = await checkPayload(job.payload, table, options);
-  const payload = await openPayload(job.payload, table);
-  try {
-    return await foldStep(
+  return withPayloadUpdate(job.payload, table, options, (update) =>
+    foldStep(
       {
         from: job.from,
         to: job.to,
         tensors: table.map(({ name, shape }) => ({ name, shape, linear: linear.has(name) })),
-        update: {
-          norm,
-          read: async (index: number, out: Float32Array) => {
-            const tensor = await payload.tensor(index);
-            if (tensor === null) return false;
-            expand(tensor, out);
-            return true;
-          },
-        },
+        update,
         rule: { variant: job.charter.merge.variant, alpha: job.charter.merge.alpha },
         engine: job.engine,
         memory: job.memory,
         splitRanks: job.splitRanks,
       },
       options,
-    );
-  } finally {
-    await payload.close();
-  }
+    ),
+  );
 }

@@ -3,7 +3,7 @@ import { lstat } from 'node:fs/promises';
 import { MergeError } from './errors.ts';
 import { OPCM_VARIANTS, type OpcmRule } from './opcm.ts';
 import type { MergeState } from './state.ts';
-import type { FoldTensor, TaskVector } from './task-vector.ts';
+import type { FoldTensor } from './task-vector.ts';
 
 /** @throws MergeError `BAD_INPUT` */
 export function checkRule(rule: OpcmRule): void {
@@ -36,9 +36,9 @@ export function checkTensors(tensors: readonly FoldTensor[]): void {
 }
 
 /** @throws MergeError `BAD_INPUT` */
-export function checkUpdate(update: TaskVector): void {
-  if (update.norm === undefined || (Number.isFinite(update.norm) && update.norm >= 0)) return;
-  throw new MergeError('BAD_INPUT', "The update's norm must be a finite number >= 0.", { norm: update.norm });
+export function checkNorm(norm: number | undefined): void {
+  if (norm === undefined || (Number.isFinite(norm) && norm >= 0)) return;
+  throw new MergeError('BAD_INPUT', "The update's norm must be a finite number >= 0.", { norm });
 }
 
 /** @throws MergeError `STATE_MISMATCH` */

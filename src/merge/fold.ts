@@ -10,7 +10,7 @@ import { abandonedSiblings, renameDurably, tempSibling, writeFileDurably } from 
 import type { RunOptions } from '../run-options.ts';
 import { type CheckpointWriter, createSafetensors } from '../tensors/index.ts';
 import { BufferPool } from './buffers.ts';
-import { checkAbsent, checkContinues, checkRule, checkTensors, checkUpdate } from './check.ts';
+import { checkAbsent, checkContinues, checkNorm, checkRule, checkTensors } from './check.ts';
 import { type Folded, type FoldedTensor, foldTensor } from './fold-tensor.ts';
 import { defaultMemory, foldBytes } from './memory.ts';
 import type { OpcmRule } from './opcm.ts';
@@ -63,7 +63,10 @@ export async function foldStep(input: FoldInput, options: RunOptions = {}): Prom
   options.signal?.throwIfAborted();
   checkRule(rule);
   checkTensors(tensors);
-  checkUpdate(input.update);
+  const { norm } = input.update;
+  // Looked at when the tensors are; until then nobody else does.
+  if (typeof norm === 'object') norm.catch(() => undefined);
+  else checkNorm(norm);
   await checkAbsent(to);
   for (const left of await abandonedSiblings(to)) await rm(left, { recursive: true, force: true });
   const before = from === null ? null : await openState(from, options);
@@ -128,6 +131,8 @@ async function foldTensors(
     options.onProgress?.({ phase: 'folding', done, total: tensors.length, unit: 'tensors' });
   };
 
+  let given: number | undefined;
+  Promise.resolve(update.norm).catch((error: unknown) => stop.abort(error));
   const inFlight = new Map<number, { readonly bytes: number; readonly job: Promise<Folded> }>();
   let used = 0;
   const finishNext = async (): Promise<void> => {
@@ -147,19 +152,21 @@ async function foldTensors(
       signal.throwIfAborted();
       const buffers = pool.take(elementsOf(tensor.shape));
       const summed = before !== null && before.tensors[index]!.sumSquares > 0;
-      const given = await meter.time('read', 'cpu', async () => {
+      const filled = await meter.time('read', 'cpu', async () => {
         if (summed) await before.read(index, buffers.sum, { signal });
         else buffers.sum.fill(0);
         return update.read(index, buffers.update);
       });
-      if (!given) buffers.update.fill(0);
+      if (!filled) buffers.update.fill(0);
       const splitRank = input.splitRanks?.get(tensor.name);
-      const job = foldTensor({ tensor, ...buffers, filled: given && summed, rule, splitRank, engine, signal });
+      const job = foldTensor({ tensor, ...buffers, filled: filled && summed, rule, splitRank, engine, signal });
       job.catch(() => undefined);
       inFlight.set(index, { bytes, job });
       used += bytes;
     }
     while (inFlight.size > 0) await finishNext();
+    given = await update.norm;
+    checkNorm(given);
   } catch (error) {
     stop.abort(error);
     await Promise.allSettled([...inFlight.values()].map(({ job }) => job));
@@ -167,7 +174,7 @@ async function foldTensors(
   }
 
   const squares = results.reduce((sum, { updateSquares }) => sum + updateSquares, 0);
-  const updateNorm = update.norm ?? Math.sqrt(squares);
+  const updateNorm = given ?? Math.sqrt(squares);
   const steps = (before?.steps ?? 0) + 1;
   const sumNorms = (before?.sumNorms ?? 0) + updateNorm;
   const state = {

@@ -25,6 +25,7 @@ export { defaultLinear, EMBEDDING_NAME_PARTS, isLinearByDefault } from './linear
 export type { MergedDeltas } from './merged.ts';
 export type { MergeMethod, MergeOutcome, MergeTask } from './method.ts';
 export { OPCM_VARIANTS, type OpcmRule, type OpcmVariant, type Spectrum, spectrumOf } from './opcm.ts';
+export { withPayloadUpdate } from './payload-update.ts';
 export { MERGE_METHODS } from './registry.ts';
 export { foldTensors, type MergeReport, type RunMergeComponents, type RunMergeOptions, runMerge } from './run.ts';
 export { openTaskVector, type TaskVectorSource } from './source.ts';

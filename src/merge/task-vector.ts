@@ -8,8 +8,11 @@ export interface FoldTensor {
 }
 
 export interface TaskVector {
-  /** Norm of the whole task vector; when left out, it is summed up from what `read` gives. */
-  readonly norm?: number;
+  /**
+   * Norm of the whole task vector; when left out, it is summed up from what `read` gives. A promise is waited for at the
+   * end of the step, and ends the step when it fails: a payload can be checked beside being folded.
+   */
+  readonly norm?: number | Promise<number>;
   /**
    * Writes the tensor at a position of the fold's tensor list, row-major, over all of `out`.
    *

@@ -1,12 +1,12 @@
 /** What is measured: the only file of the benchmark that knows how the merge is called. */
 import { writeFile } from 'node:fs/promises';
-import { checkPayload, encodeTaskVector, expand, openPayload, tableOf } from '../../../src/codec/index.ts';
+import { encodeTaskVector, tableOf } from '../../../src/codec/index.ts';
 import { encodeTernary } from '../../../src/codec/payload-encode.ts';
 import type { TernaryTensor } from '../../../src/codec/types.ts';
 import { Buffers } from '../../../src/compute/buffers.ts';
 import { createEngine, type MatrixEngine, openEigensolver, type Phase } from '../../../src/compute/index.ts';
 import { encodeModel } from '../../../src/compute/onnx-model.ts';
-import { exportMerged, foldStep, isLinearByDefault, openState } from '../../../src/merge/index.ts';
+import { exportMerged, foldStep, isLinearByDefault, openState, withPayloadUpdate } from '../../../src/merge/index.ts';
 import type { RunOptions } from '../../../src/run-options.ts';
 import { openCheckpoint } from '../../../src/tensors/index.ts';
 import type { Projected, Variant } from './floor.ts';
@@ -59,28 +59,19 @@ export interface FoldReport {
   readonly matrices: readonly Projected[];
 }
 
-/** One step as the daemon takes it: checks the payload, then folds it tensor by tensor as it is decoded. */
+/** One step as the daemon takes it: checks the payload, and folds it meanwhile, tensor by tensor as it is decoded. */
 export async function fold(input: FoldInput, engine: MatrixEngine, run: RunOptions = {}): Promise<FoldReport> {
   const { from, to, tensors, variant } = input;
   const table = tensors.map(({ name, shape }) => ({ name, shape, elements: shape.reduce((a, b) => a * b, 1) }));
-  const { norm } = await checkPayload(input.payload, table, run);
-  const payload = await openPayload(input.payload, table);
-  try {
-    const read = async (index: number, out: Float32Array) => {
-      const tensor = await payload.tensor(index);
-      if (tensor !== null) expand(tensor, out);
-      return tensor !== null;
-    };
-    const rule = { variant, alpha: ALPHA };
-    const summary = await foldStep({ from, to, tensors, update: { norm, read }, rule, engine }, run);
-    const matrices = summary.tensors.flatMap(({ projected, splitRank }, i) => {
-      const [rows = 1, columns = 1] = tensors[i]!.shape;
-      return projected ? [{ rows, columns, splitRank: splitRank ?? 0 }] : [];
-    });
-    return { phases: summary.phases, matrices };
-  } finally {
-    await payload.close();
-  }
+  const rule = { variant, alpha: ALPHA };
+  const summary = await withPayloadUpdate(input.payload, table, run, (update) =>
+    foldStep({ from, to, tensors, update, rule, engine }, run),
+  );
+  const matrices = summary.tensors.flatMap(({ projected, splitRank }, i) => {
+    const [rows = 1, columns = 1] = tensors[i]!.shape;
+    return projected ? [{ rows, columns, splitRank: splitRank ?? 0 }] : [];
+  });
+  return { phases: summary.phases, matrices };
 }
 
 /** Writes the payload of ternary tensors. */

@@ -24,6 +24,12 @@ export const STOP_GRACE_MS = 2_000;
 /** Milliseconds that an exiting process waits for a slice to end; a slice takes about a tenth of that. */
 export const EXIT_WAIT_MS = 10_000;
 
+/**
+ * Mebibytes of each thread for objects that have just been made. Its matrices lie elsewhere and what it makes is small and
+ * soon forgotten, but by default 48 MiB of that are kept before any is collected.
+ */
+const YOUNG_GENERATION_MB = 3;
+
 interface Task {
   readonly kind: keyof WorkerTasks;
   readonly job: ProjectionJob;
@@ -167,7 +173,11 @@ class CpuEngine implements CpuMatrixEngine {
 
   #start(slot: Slot): Worker {
     disableTelemetry();
-    const worker = new Worker(this.#workerUrl, { name: 'kinmerge-compute', workerData: this.eigensolver.name });
+    const worker = new Worker(this.#workerUrl, {
+      name: 'kinmerge-compute',
+      workerData: this.eigensolver.name,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
+    });
     let cause: unknown;
     worker.on('message', (message: FromWorker) => this.#onMessage(slot, worker, message));
     worker.on('error', (error) => {

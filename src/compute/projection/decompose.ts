@@ -31,7 +31,7 @@ export interface DecomposeComponents {
  * Rows of a panel of the Gram matrix. A panel is multiplied with the rows from its own first one on: only the part of it
  * below the diagonal is computed in vain.
  */
-const GRAM_PANEL = 256;
+const GRAM_PANEL = 128;
 
 /** @throws ComputeError `NON_FINITE`, `BAD_JOB`, `RUNTIME_FAILED` */
 export async function decompose(

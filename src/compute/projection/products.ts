@@ -9,6 +9,7 @@ import type { Buffers } from '../buffers.ts';
 import type { DeviceMatrix } from '../device.ts';
 import type { Decomposition } from './decompose.ts';
 import { addRefByVectors } from './ref-products.ts';
+import { addRefByRows } from './ref-rows.ts';
 import type { WideMatrix } from './wide.ts';
 import { type Scales, scalesFor, Workbench, type WorkbenchComponents } from './workbench.ts';
 
@@ -44,6 +45,7 @@ export async function addProjected<Matrix extends DeviceMatrix>(
   if (input.rule.variant === 'lite') return addLite(input, scales, bench);
   const { right } = input;
   if (right !== undefined) return addRefByVectors({ ...input, right }, scales, bench, components.buffers);
+  if (input.sum.long < 2 * input.sum.short) return addRefByRows(input, bench, components.buffers);
   return addRef(input, scales, bench, components.buffers);
 }
 

@@ -220,13 +220,13 @@ describe('the cpu engine', () => {
     await opened.project(job(4, 4));
     for (let i = 0; i < CRASHES_MAX + 1; i++) {
       const control = new AbortController();
-      // The products of this size take a few tenths of a second, the eigenproblem more than a second.
-      const sum = new Float32Array(1500 * 1500).map((_, at) => Math.sin(at));
+      // The Gram matrix of this size takes half a second, the eigenproblem several.
+      const sum = new Float32Array(2600 * 2600).map((_, at) => Math.sin(at));
       const running = opened.project(
-        { sum, update: sum.slice(), rows: 1500, columns: 1500, rule: ref },
+        { sum, update: sum.slice(), rows: 2600, columns: 2600, rule: ref },
         { signal: control.signal },
       );
-      await sleep(700);
+      await sleep(1_500);
       control.abort(new Error('enough'));
       await expect(running).rejects.toThrow('enough');
       const started = performance.now();
