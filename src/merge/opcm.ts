@@ -84,7 +84,11 @@ export function directionsOf(spectrum: Spectrum, variant: OpcmVariant): number {
  * @param values - eigenvalues of S S^T, descending
  */
 export function headCoefficients(block: Float32Array | Float64Array, values: Float64Array, head: number): Float64Array {
-  return Float64Array.from(block, (b, at) => b / values[at % head]!);
+  const coefficients = new Float64Array(head * head);
+  for (let i = 0; i < head; i++) {
+    for (let j = 0; j < head; j++) coefficients[i * head + j] = block[i * head + j]! / values[j]!;
+  }
+  return coefficients;
 }
 
 /** R on the diagonal of the tail of `ref`: u_i^T (T S^T) u_i / sigma_i^2 for i from `head` on. */

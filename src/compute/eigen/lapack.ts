@@ -33,10 +33,19 @@ export function openLapack(candidates: readonly string[] = lapackCandidates()): 
 }
 
 function lapackSolver(library: LapackLibrary): Eigensolver {
+  const { dsyrk } = library;
   return {
     name: 'lapack',
     description: library.description,
     solve: (g, n, request) => solveBy((...task) => solve(library, ...task), LAPACK_ORDER_MAX, g, n, request),
+    ...(dsyrk !== null && {
+      // Column-major, X is its transpose, and the lower triangle what lies above the diagonal in rows.
+      addGram: (g, x, n, columns) => {
+        const order = Int32Array.of(n);
+        const inner = Int32Array.of(columns);
+        dsyrk(LOWER, TRANSPOSED, order, inner, ONE, x, inner, ONE, g, order);
+      },
+    }),
   };
 }
 
@@ -82,6 +91,7 @@ function solve(
 }
 
 const [LOWER, LEFT, PLAIN, INITIAL] = [Buffer.from('L'), Buffer.from('L'), Buffer.from('N'), Buffer.from('I')];
+const [TRANSPOSED, ONE] = [Buffer.from('T'), Float64Array.of(1)];
 
 /** The second difference of three points: eigenvalues 2 and 2 +- sqrt(2). */
 function selfTest(solver: Eigensolver): void {

@@ -30,8 +30,10 @@ export function lapackInstallation(platform: NodeJS.Platform = process.platform)
 type Argument = Uint8Array | Int32Array | Float64Array | number;
 type Routine = (...args: Argument[]) => void;
 
-/** The three routines that dsyevd consists of (https://netlib.org/lapack/explore-html/). */
+/** The three routines that dsyevd consists of, and one of BLAS (https://netlib.org/lapack/explore-html/). */
 export interface LapackRoutines {
+  /** C <- beta C + alpha A^T A, one triangle: uplo, trans, n, k, alpha, a, lda, beta, c, ldc. Null where it is missing. */
+  readonly dsyrk: Routine | null;
   /** Symmetric to tridiagonal: uplo, n, a, lda, d, e, tau, work, lwork, info. */
   readonly dsytrd: Routine;
   /** Tridiagonal, by divide and conquer: compz, n, d, e, z, ldz, work, lwork, iwork, liwork, info. */
@@ -58,6 +60,7 @@ export function loadLapack(path: string): LapackLibrary {
   const library = koffi.load(path);
   const identity = identify(library);
   const routines: LapackRoutines = {
+    dsyrk: optionalRoutine(library, 'dsyrk_', 'cciiddiddi'),
     dsytrd: routine(library, 'dsytrd_', 'cididdddii'),
     dstedc: routine(library, 'dstedc_', 'cidddidiiii'),
     dormtr: routine(library, 'dormtr_', 'ccciididdidii'),
@@ -73,6 +76,15 @@ function routine(library: Loaded, name: string, signature: string): Routine {
   const lengths = letters.filter((letter) => letter === 'c').map(() => 1);
   const call = library.func(name, 'void', [...letters.map((letter) => types[letter]), ...lengths.map(() => 'size_t')]);
   return (...args) => void call(...args, ...lengths);
+}
+
+/** A LAPACK without its BLAS is one all the same. */
+function optionalRoutine(...args: Parameters<typeof routine>): Routine | null {
+  try {
+    return routine(...args);
+  } catch {
+    return null;
+  }
 }
 
 /** The library's own name and version where it tells, and one thread where it can be told. */

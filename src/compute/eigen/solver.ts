@@ -40,6 +40,13 @@ export interface Eigensolver {
    *   large for this solver; `RUNTIME_FAILED` when the iteration does not converge
    */
   solve(g: Float64Array, n: number, request?: EigenRequest): SymmetricEigen;
+  /**
+   * G <- G + X X^T, the diagonal and above, where the library has the routine that makes only these: half the work.
+   *
+   * @param g - n x n, row-major
+   * @param x - n x columns, row-major
+   */
+  addGram?(g: Float64Array, x: Float64Array, n: number, columns: number): void;
 }
 
 /**

@@ -69,6 +69,25 @@ function withSplit(spectrum: Spectrum, asked: number | undefined): Spectrum {
 
 /** S S^T: the diagonal and what lies above it. */
 async function gramOf(sum: WideMatrix, components: DecomposeComponents): Promise<Float64Array<ArrayBuffer>> {
+  const { device, buffers, eigensolver, pace, meter } = components;
+  const { addGram } = eigensolver;
+  if (addGram === undefined) return gramByPanels(sum, components);
+  const { short: k } = sum;
+  const gram = buffers.float64(k * k).fill(0);
+  for (const block of blocksOf(sum, device, k * k)) {
+    const width = block[1] - block[0];
+    const s = buffers.float64(k * width);
+    sum.copyBlock(block, s);
+    const add = () => pace.interruptible(() => addGram(gram, s, k, width));
+    await meter.time('gram', 'cpu', add, ((k + 1) * k * width) / 2);
+    buffers.give(s);
+    await pace.pause();
+  }
+  return gram;
+}
+
+/** The same by products of panels with the rows from their first one on. */
+async function gramByPanels(sum: WideMatrix, components: DecomposeComponents): Promise<Float64Array<ArrayBuffer>> {
   const { device, buffers, pace, meter } = components;
   const { short: k } = sum;
   const panels: { readonly start: number; readonly rows: number; product: CpuMatrix | null }[] = ranges(

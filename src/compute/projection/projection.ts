@@ -14,7 +14,7 @@ import type { Pace } from '../pace.ts';
 import { type Decomposition, decompose } from './decompose.ts';
 import { type Added, addProjected, type ProductsInput } from './products.ts';
 import { rightVectorsOf } from './right-vectors.ts';
-import { innerProduct, sumSquares } from './sums.ts';
+import { sumSquares, sumsOf } from './sums.ts';
 import { WideMatrix } from './wide.ts';
 
 /** Largest |<S,C> - expected| in units of |S| |T|. Rounding gives about 1e-15, in float32 1e-7; more is a defect. */
@@ -40,10 +40,11 @@ export function projectionBytes(rows: number, columns: number): number {
   return Float64Array.BYTES_PER_ELEMENT * (SQUARES * short * short + BLOCKS * block);
 }
 
-/** Sums of squares of S and T as given. */
+/** Sums of squares of S and T as given, and <S, T>. */
 export interface Squares {
   readonly sum: number;
   readonly update: number;
+  readonly inner: number;
 }
 
 /**
@@ -56,7 +57,7 @@ export async function project(job: ProjectionJob, components: CpuComponents): Pr
   if (squares.sum === 0 || squares.update === 0) return unprojected(job, squares, meter);
   const sum = new WideMatrix(job.sum, job.rows, job.columns);
   const decomposition = await decompose(sum, job, { ...components, meter });
-  const input = await productsInput(job, squares, decomposition, meter);
+  const input = productsInput(job, squares, decomposition);
   const added = await addProjected(input, { ...components, name: 'cpu', meter });
   components.buffers.give(decomposition.vectors);
   return projected(job, squares, decomposition, added, meter);
@@ -93,21 +94,20 @@ export async function prepare(job: ProjectionJob, components: CpuComponents): Pr
 
 /** @throws ComputeError `NON_FINITE` */
 export function squaresOf({ sum, update }: Pick<ProjectionJob, 'sum' | 'update'>): Squares {
-  return { sum: finite(sumSquares(sum), 'the sum'), update: finite(sumSquares(update), 'the update') };
+  const { a, b, inner } = sumsOf(sum, update);
+  return { sum: finite(a, 'the sum'), update: finite(b, 'the update'), inner };
 }
 
 /** What the products of a job begin with. */
-export async function productsInput(
+export function productsInput(
   { sum, update, rows, columns, rule }: ProjectionJob,
   squares: Squares,
   decomposition: Decomposition,
-  meter: Meter,
-): Promise<ProductsInput> {
-  const inner = await meter.time('sums', 'cpu', () => innerProduct(sum, update));
+): ProductsInput {
   return {
     sum: new WideMatrix(sum, rows, columns),
     update: new WideMatrix(update, rows, columns),
-    inner,
+    inner: squares.inner,
     updateNorm: Math.sqrt(squares.update),
     rule,
     decomposition,
@@ -128,7 +128,7 @@ export async function projected(
     sum,
     update,
     sumSquares: newSquares,
-    squares: { ...squares, projected: added.squares },
+    squares: { sum: squares.sum, update: squares.update, projected: added.squares },
     innerProduct: added.inner,
     ...spectrum,
     phases: meter.phases,
@@ -142,7 +142,7 @@ export function unprojected({ sum, update }: ProjectionJob, squares: Squares, me
     sum,
     update,
     sumSquares: finite(sumSquares(sum), 'the new sum'),
-    squares: { ...squares, projected: squares.update },
+    squares: { sum: squares.sum, update: squares.update, projected: squares.update },
     innerProduct: 0,
     splitRank: 0,
     splitNeighbour: null,

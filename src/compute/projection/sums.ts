@@ -21,14 +21,24 @@ export function sumSquares(values: Float32Array): number {
   return total;
 }
 
-/** <a, b> in float64, in flat order by blocks of SUM_BLOCK_ELEMENTS. */
-export function innerProduct(a: Float32Array, b: Float32Array): number {
-  let total = 0;
+/** |a|^2, |b|^2 and <a, b> in float64, in one pass; the squares are those of `sumSquares`. */
+export function sumsOf(a: Float32Array, b: Float32Array): { a: number; b: number; inner: number } {
+  const total = { a: 0, b: 0, inner: 0 };
   for (let start = 0; start < a.length; start += SUM_BLOCK_ELEMENTS) {
     const end = Math.min(start + SUM_BLOCK_ELEMENTS, a.length);
-    let block = 0;
-    for (let i = start; i < end; i++) block += a[i]! * b[i]!;
-    total += block;
+    let aa = 0;
+    let bb = 0;
+    let ab = 0;
+    for (let i = start; i < end; i++) {
+      const x = a[i]!;
+      const y = b[i]!;
+      aa += x * x;
+      bb += y * y;
+      ab += x * y;
+    }
+    total.a += aa;
+    total.b += bb;
+    total.inner += ab;
   }
   return total;
 }

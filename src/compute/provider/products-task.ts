@@ -16,7 +16,7 @@ export const productsTask: DeviceTask = async ({ fields, arrays }, { provider, d
   const job = { sum, update, rows, columns, rule };
   const meter = new Meter();
   meter.add(phases);
-  const input = await productsInput(job, squares, decomposition, meter);
+  const input = productsInput(job, squares, decomposition);
   const right = arrays.right as Float32Array | undefined;
   const added = await addProjected({ ...input, right }, { device, name: provider, buffers, pace, meter });
   const { sum: newSum, update: _, ...rest } = await projected(job, squares, decomposition, added, meter);
