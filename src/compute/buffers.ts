@@ -58,8 +58,14 @@ export class Buffers {
     if (end === undefined) throw new RangeError('Working memory was given back twice.');
     taken.delete(byteOffset);
     insert(gaps, { start: byteOffset, end });
-    // The first slab stays for the next job.
-    if (at > 0 && taken.size === 0) this.#slabs.splice(at, 1);
+    // One slab of the usual size stays for the next job.
+    const kept = at === 0 && buffer.byteLength === SLAB_BYTES;
+    if (taken.size === 0 && !kept) this.#slabs.splice(at, 1);
+  }
+
+  /** Forgets all that was handed out: after a job that ended in its middle, when nothing of it runs any more. */
+  reset(): void {
+    this.#slabs.length = 0;
   }
 
   #take(bytes: number): { buffer: ArrayBuffer; start: number } {

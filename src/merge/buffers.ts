@@ -5,6 +5,9 @@ export interface BufferPair {
   update: ArrayBuffer;
 }
 
+/** Bytes of an array below which it is made anew each time, 1 MiB: a bias must not keep a large matrix's memory. */
+const SMALL_BYTES = 2 ** 20;
+
 /**
  * Pairs of buffers that grow to the largest tensor they were used for. Not more pairs exist than are in use at once;
  * a pair that a failed job took with it is simply not given back.
@@ -15,6 +18,7 @@ export class BufferPool {
   /** Two float32 arrays of `elements` entries with unspecified content. */
   take(elements: number): { sum: Float32Array<ArrayBuffer>; update: Float32Array<ArrayBuffer> } {
     const bytes = elements * Float32Array.BYTES_PER_ELEMENT;
+    if (bytes < SMALL_BYTES) return { sum: new Float32Array(elements), update: new Float32Array(elements) };
     // The smallest that is large enough, else the largest, which is the least loss.
     const order = this.#free.sort((a, b) => a.sum.byteLength - b.sum.byteLength);
     const at = order.findIndex(({ sum }) => sum.byteLength >= bytes);
@@ -23,6 +27,7 @@ export class BufferPool {
   }
 
   give(pair: { readonly sum: Float32Array<ArrayBuffer>; readonly update: Float32Array<ArrayBuffer> }): void {
+    if (pair.sum.buffer.byteLength < SMALL_BYTES) return;
     this.#free.push({ sum: pair.sum.buffer, update: pair.update.buffer });
   }
 }

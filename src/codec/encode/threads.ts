@@ -57,6 +57,8 @@ export async function withEncodeThreads<Result>(
   try {
     return await work(threads);
   } catch (error) {
+    // Jobs that nobody waits for any more must not hold up the next encoding.
+    if (lent) stopped ??= threads.cancel();
     signal?.throwIfAborted();
     throw error;
   } finally {

@@ -94,6 +94,8 @@ export class CpuDevice implements MatrixDevice<CpuMatrix> {
         logSeverityLevel: LOG_ERRORS_ONLY,
       });
       this.#sessions.set(graph, session);
+      // What failed once, for lack of memory say, may work the next time.
+      session.catch(() => this.#sessions.delete(graph));
     }
     return session;
   }

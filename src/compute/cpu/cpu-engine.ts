@@ -158,7 +158,13 @@ class CpuEngine implements CpuMatrixEngine {
   #hand(slot: Slot, task: Task): void {
     if (open.size === 0) process.on('exit', settleThreads);
     open.add(this);
-    slot.worker ??= this.#start(slot);
+    try {
+      slot.worker ??= this.#start(slot);
+    } catch (cause) {
+      const text = 'A compute thread cannot be started. Free memory or use fewer workers.';
+      task.reject(new ComputeError('WORKER_CRASHED', text, {}, { cause }));
+      return;
+    }
     const { kind, job, control } = task;
     try {
       const message: ToWorker = { kind, job, control };

@@ -42,6 +42,7 @@ port.on('message', async (message: ToWorker) => {
     if ('right' in result && result.right !== undefined) vectors.push(result.right.buffer);
     reply({ kind: 'done', result }, [result.sum.buffer, result.update.buffer, ...vectors]);
   } catch (error) {
+    buffers.reset();
     reply(error instanceof Cancelled ? { kind: 'cancelled' } : { kind: 'failed', ...failureOf(error) });
   } finally {
     allowTermination(control, true);

@@ -117,12 +117,10 @@ async function removeInto<Matrix extends DeviceMatrix>(
     diagonal[i] = b;
   }
   if (head > 0) {
-    const y = await bench.upload(coupling.subarray(0, head * k), head, k);
     const v = await bench.upload(vectors.subarray(0, head * k), head, k);
-    const block = await bench.run('timesTransposed', { A: y, B: v }, head, head, k);
-    const r = headCoefficients(await bench.download(block), values, head);
-    bench.release(y, block);
-    await bench.timesInto(coupling, r, v);
+    const block = new Float64Array(head * head);
+    await bench.timesTransposedInto(block, coupling.subarray(0, head * k), v);
+    await bench.timesInto(coupling, headCoefficients(block, values, head), v);
     bench.release(v);
   }
   tailCoefficients(diagonal.subarray(head), values, head).forEach((d, i) => {
@@ -167,10 +165,9 @@ async function addLite<Matrix extends DeviceMatrix>(
       n = next;
       qs.push(q);
     }
-    const block = await bench.run('times', { A: v, B: n! }, head, head, k);
+    const coupling = new Float64Array(head * head);
+    await bench.timesInto(coupling, vectors, n!);
     bench.release(n!);
-    const coupling = Float64Array.from(await bench.download(block));
-    bench.release(block);
     for (let i = 0; i < head; i++) along -= coupling[i * head + i]!;
     multiple = tailMultiple(along, values, spectrum);
     const coefficients = headCoefficients(coupling, values, head);

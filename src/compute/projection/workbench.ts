@@ -147,12 +147,26 @@ export class Workbench<Matrix extends DeviceMatrix> {
   }
 
   /** A B, downloaded into `out`, by slices of the rows of A, which are the caller's. */
-  async timesInto(out: Float64Array, a: Float64Array, b: Matrix): Promise<void> {
-    const { rows: inner, columns } = b;
+  timesInto(out: Float64Array, a: Float64Array, b: Matrix): Promise<void> {
+    return this.#rowsInto(out, 'times', a, b, { inner: b.rows, columns: b.columns });
+  }
+
+  /** A B^T, in the same way. */
+  timesTransposedInto(out: Float64Array, a: Float64Array, b: Matrix): Promise<void> {
+    return this.#rowsInto(out, 'timesTransposed', a, b, { inner: b.columns, columns: b.rows });
+  }
+
+  async #rowsInto(
+    out: Float64Array,
+    graph: 'times' | 'timesTransposed',
+    a: Float64Array,
+    b: Matrix,
+    { inner, columns }: { readonly inner: number; readonly columns: number },
+  ): Promise<void> {
     const rows = a.length / inner;
     for (const [start, end] of ranges(rows, this.#components.device.sliceProducts / (inner * columns))) {
       const part = await this.upload(a.subarray(start * inner, end * inner), end - start, inner);
-      const product = await this.run('times', { A: part, B: b }, end - start, columns, inner);
+      const product = await this.run(graph, { A: part, B: b }, end - start, columns, inner);
       out.set(await this.download(product), start * columns);
       this.release(part, product);
     }

@@ -92,7 +92,10 @@ export class DeviceProcess {
     this.#child = null;
     this.#call = null;
     child?.kill('SIGKILL');
-    if (call !== null && !call.cancelled) this.#waiting.unshift({ ...call, reply: null });
+    if (call !== null && !call.cancelled) {
+      call.reply = null;
+      this.#waiting.unshift(call);
+    }
     this.#dispatch();
   }
 
@@ -100,8 +103,16 @@ export class DeviceProcess {
     if (this.#call !== null || this.#closing !== null) return;
     const call = this.#waiting.shift();
     if (call === undefined) return;
+    try {
+      this.#child ??= this.#start();
+    } catch (cause) {
+      const text = `The process of the ${this.provider} device cannot be started. Free memory, and close files or programs.`;
+      const fields = { provider: this.provider, cause: String(cause) };
+      call.settled.reject(new ComputeError('WORKER_CRASHED', text, fields, { cause }));
+      this.#dispatch();
+      return;
+    }
     this.#call = call;
-    this.#child ??= this.#start();
     keepAlive(this.#child, true);
     void this.#hand(this.#child, call);
   }
@@ -115,11 +126,12 @@ export class DeviceProcess {
       execArgv: [],
     });
     let errors = '';
-    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+    // First of all: a process for which there is no file descriptor left has no streams either.
+    child.on('error', (error) => this.#onEnd(child, { cause: String(error), stderr: errors }));
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       errors = (errors + text).slice(-STDERR_TAIL);
     });
     child.on('message', (message: FromDevice) => this.#onMessage(child, message));
-    child.on('error', (error) => this.#onEnd(child, { cause: String(error), stderr: errors }));
     // After `close` nothing more comes from its standard error.
     child.on('close', (code, signal) => this.#onEnd(child, { code, signal, stderr: errors }));
     return child;

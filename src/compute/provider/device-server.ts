@@ -46,6 +46,7 @@ export function serveDevice(provider: Provider, tasks: Readonly<Record<string, D
       for (const piece of piecesOf(result, id)) await send(piece);
     } catch (error) {
       device.releaseAll();
+      buffers.reset();
       await send(error instanceof Cancelled ? { kind: 'cancelled', id } : { kind: 'failed', id, ...failureOf(error) });
     }
   };

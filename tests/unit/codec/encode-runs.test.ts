@@ -203,6 +203,28 @@ describe('threads', () => {
     expect(encoderThreads()).toBe(before);
   });
 
+  test('that the caller keeps serve the next encoding after one that failed', async () => {
+    const model = await modelOf(LARGE.tensors, LARGE.elements);
+    const bad = await modelOf(LARGE.tensors, LARGE.elements);
+    // A NaN of bfloat16 in the first tensor.
+    const bytes = await readFile(bad.finetune.path);
+    bytes.set([0xff, 0x7f], 0);
+    await writeFile(bad.finetune.path, bytes);
+    const directory = await temporaryDirectory();
+    const expected = join(directory, 'expected');
+    await encodeTaskVector(inputOf(model, { mode: 'tensor' }), expected);
+    const threads = openEncodeThreads(tableOf(model.base), 2);
+    try {
+      const failed = encodeTaskVector(inputOf(bad, { mode: 'tensor', threads }), join(directory, 'failed'));
+      await expect(failed).rejects.toMatchObject({ code: 'NOT_FINITE' });
+      const out = join(directory, 'payload');
+      await encodeTaskVector(inputOf(model, { mode: 'tensor', threads }), out);
+      expect((await readFile(out)).equals(await readFile(expected))).toBe(true);
+    } finally {
+      await threads.close();
+    }
+  });
+
   test('are started above a number of elements', async () => {
     expect(openEncodeThreads([{ elements: MAX_INLINE_ELEMENTS }], 3).window).toBe(1);
     const pooled = openEncodeThreads([{ elements: MAX_INLINE_ELEMENTS }, { elements: 1 }], 3);

@@ -51,6 +51,21 @@ describe('working memory', () => {
     expect(buffers.float64(SLAB_BYTES / 8).buffer).toBe(whole.buffer);
   });
 
+  it('keeps no slab that one large matrix needed', () => {
+    const buffers = new Buffers();
+    const large = buffers.float64(SLAB_BYTES / 8 + 1);
+    buffers.give(large);
+    expect(buffers.float64(10).buffer.byteLength).toBe(SLAB_BYTES);
+  });
+
+  it('forgets what a job that ended in its middle did not give back', () => {
+    const buffers = new Buffers();
+    const lost = buffers.float64(SLAB_BYTES / 8);
+    buffers.reset();
+    expect(buffers.float64(SLAB_BYTES / 8).buffer).not.toBe(lost.buffer);
+    buffers.give(lost);
+  });
+
   it('refuses what was given back before, and leaves alone what is not its own', () => {
     const buffers = new Buffers();
     const view = buffers.float64(10);
