@@ -27,6 +27,8 @@ export async function runGroups(groups: readonly Group[], context: BenchmarkCont
         context.signal.throwIfAborted();
         const reason = error instanceof Error ? error.message : String(error);
         context.say(`stopped: ${reason}`);
+        // A group without bars has no other place for it.
+        if (bars.length === 0) findings.notes.push(`stopped: ${reason}`);
         if (bars.length === 0) findings.notes.push(`a part was not measured: ${reason}`);
         for (const { id } of asked) if (!findings.outcomes.has(id)) findings.outcomes.set(id, { reason });
       }

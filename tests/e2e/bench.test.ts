@@ -69,6 +69,7 @@ interface Document {
   readonly tables: readonly { readonly title: string; readonly rows: readonly object[] }[];
   readonly machine: object;
   readonly details: { readonly steps?: readonly Step[] };
+  readonly notes: readonly string[];
 }
 
 interface Step {
@@ -126,7 +127,8 @@ describe('the benchmark of the codec', { timeout: PATIENT_MS }, () => {
 
 describe('the benchmark of the merge', { timeout: PATIENT_MS }, () => {
   test('prints every bar, and every step with its phases', async () => {
-    const { details } = await quickDocument('merge', MERGE_BARS);
+    const { details, notes } = await quickDocument('merge', MERGE_BARS);
+    expect(notes.filter((note) => note.startsWith('stopped'))).toEqual([]);
     const vision8 = details.steps!.filter(({ shape }) => shape === 'vision8');
     expect(vision8.map(({ variant }) => variant)).toEqual(expect.arrayContaining(['ref', 'lite']));
     for (const { phases, shape } of details.steps!) {
