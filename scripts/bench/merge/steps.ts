@@ -52,6 +52,8 @@ export async function foldFirst(
     for (let step = 1; step <= steps; step++) {
       if (step > 1) say(`${model.name}, ${variant}: update ${step} of ${steps}`);
       const from = step === 1 ? null : path(step - 1);
+      // What a group that was stopped left there.
+      await rm(path(step), { recursive: true, force: true });
       const report = await fold({ from, to: path(step), payload: at(step), tensors: model.tensors, variant }, engine, {
         signal,
       });
