@@ -93,11 +93,14 @@ test(
   'a directory with a mutated index opens or is refused with a code',
   async () => {
     await fuzz.run(0.15, edits, async (changes) => {
-      await writeFile(join(sharded, INDEX_FILE), edit(Buffer.from(INDEX), changes));
+      const index = Buffer.from(edit(Buffer.from(INDEX), changes));
+      await writeFile(join(sharded, INDEX_FILE), index);
       // Index and headers once each, and what looks at their first bytes.
       const checkpoint = await attempt(8_192, () => openCheckpoint(sharded));
       if (!(checkpoint instanceof KinmergeError)) {
-        expect([...checkpoint.tensors.keys()]).toEqual(['a', 'b']);
+        // Edits can leave a sound index of one shard and its tensor: what opens is what the index says, and no more.
+        const { weight_map } = JSON.parse(index.toString()) as { weight_map: Record<string, string> };
+        expect([...checkpoint.tensors.keys()]).toEqual(Object.keys(weight_map).sort());
         await checkpoint.close();
       }
       return verdictOf(checkpoint, 'read');
