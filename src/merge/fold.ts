@@ -52,8 +52,9 @@ export interface FoldSummary {
  * Folds one update into a state.
  *
  * Tensors are read one after another. Up to `engine.workers` of them, and one that waits, are in memory at a time, and no
- * more than fit into `memory`, but always one. The new directory appears whole under its name, flushed, or not at all; its bytes depend
- * neither on the number of workers nor on the memory. What killed processes left of the same step is removed.
+ * more than fit into `memory`, but always one. The new directory appears whole under its name, flushed, or not at all;
+ * its bytes depend neither on the number of workers nor on the memory. What killed processes left of the same step is
+ * removed.
  *
  * @throws MergeError `BAD_INPUT`, `TARGET_EXISTS`, `STATE_*`, `NON_FINITE`; ComputeError from the engine; whatever
  *   `update.read` throws; the signal's reason when aborted. Nothing is left behind then.

@@ -17,7 +17,7 @@ function versionOf(tool: string): string | null {
 
 describe.each(['src/codec/kernel', 'src/compute/eigen/kernel'])('the kernel in %s', async (folder) => {
   const kernel = new URL(`../../${folder}/`, import.meta.url);
-  const script = await readFile(new URL('build.sh', kernel), 'utf8');
+  const script = await readFile(new URL('../../scripts/build-kernel.sh', import.meta.url), 'utf8');
   const version = /^# Made with version (\S+) of both/m.exec(script)?.[1];
 
   test('has a build script that names the version that it was made with', () => {

@@ -1,20 +1,4 @@
 #!/bin/sh
-# Builds the kernel with Debian's toolchain (packages clang-19 and lld-19) and puts it into wasm.ts.
-# Made with version 19.1.7 of both; another one may give other bytes.
-# Usage: build.sh [FILE]: writes FILE instead of wasm.ts, for a comparison.
-set -eu
-# The order of the files.
-export LC_ALL=C
-cd "$(dirname "$0")"
-out=${1:-wasm.ts}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-clang-19 --target=wasm32 -std=c17 -O3 -msimd128 -mbulk-memory -ffreestanding -nostdlib -Wall -Wextra -Werror \
-  -Wl,--no-entry -Wl,--strip-all -Wl,--export=__heap_base -Wl,-z,stack-size=65536 \
-  -o "$work/kernel.wasm" ./*.c
-{
-  echo "// Made by build.sh from the C files beside it; do not edit."
-  echo "/** The kernel as WebAssembly, in base64. */"
-  echo "export const KERNEL_WASM ="
-  base64 -w 110 "$work/kernel.wasm" | sed "s/.*/  '&' +/;\$s/ +\$/;/"
-} > "$out"
+# Builds this kernel into wasm.ts (scripts/build-kernel.sh). Usage: build.sh [FILE]: writes FILE instead, for a comparison.
+here=$(cd "$(dirname "$0")" && pwd)
+exec sh "$here/../../../scripts/build-kernel.sh" "$here" KERNEL_WASM "The kernel" "$@"

@@ -66,13 +66,8 @@ async function addRef<Matrix extends DeviceMatrix>(
   for (const range of blocks) {
     const t = await bench.block('update', update, range, false);
     const s = await bench.block('sum', sum, range, false);
-    const width = range[1] - range[0];
-    const next: Matrix =
-      m === null
-        ? await bench.run('timesTransposed', { A: t, B: s }, k, k, width)
-        : await bench.run('addTimesTransposed', { A: t, B: s, C: m }, k, k, width);
-    bench.release(t, s, ...(m === null ? [] : [m]));
-    m = next;
+    m = await bench.addTimesTransposed(m, t, s);
+    bench.release(t, s);
   }
   const coupling = buffers.float64(rank * k);
   await bench.timesInto(coupling, vectors, m!);
@@ -157,12 +152,8 @@ async function addLite<Matrix extends DeviceMatrix>(
       const q = await bench.run('times', { A: v, B: s }, head, width, k);
       bench.release(s);
       const t = await bench.block('update', update, range, true);
-      const next: Matrix =
-        n === null
-          ? await bench.run('timesTransposed', { A: t, B: q }, k, head, width)
-          : await bench.run('addTimesTransposed', { A: t, B: q, C: n }, k, head, width);
-      bench.release(t, ...(n === null ? [] : [n]));
-      n = next;
+      n = await bench.addTimesTransposed(n, t, q);
+      bench.release(t);
       qs.push(q);
     }
     const coupling = new Float64Array(head * head);

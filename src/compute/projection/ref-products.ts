@@ -26,15 +26,10 @@ export async function addRefByVectors<Matrix extends DeviceMatrix>(
   const qs: Matrix[] = [];
   let tq: Matrix | null = null;
   for (const range of blocks) {
-    const width = range[1] - range[0];
     const t = await bench.block('update', update, range, false);
     const q = await rightBlock(range);
-    const next: Matrix =
-      tq === null
-        ? await bench.run('timesTransposed', { A: t, B: q }, k, rank, width)
-        : await bench.run('addTimesTransposed', { A: t, B: q, C: tq }, k, rank, width);
-    bench.release(t, ...(tq === null ? [] : [tq]));
-    tq = next;
+    tq = await bench.addTimesTransposed(tq, t, q);
+    bench.release(t);
     qs.push(q);
   }
   const r = buffers.float64(rank * rank);

@@ -38,12 +38,8 @@ export async function addRefByRows<Matrix extends DeviceMatrix>(
     if (head > 0) {
       const pHead = await bench.upload(pRows.subarray(0, head * width), head, width);
       const wHead = await bench.upload(wRows.subarray(0, head * width), head, width);
-      const next: Matrix =
-        block === null
-          ? await bench.run('timesTransposed', { A: pHead, B: wHead }, head, head, width)
-          : await bench.run('addTimesTransposed', { A: pHead, B: wHead, C: block }, head, head, width);
-      bench.release(pHead, wHead, ...(block === null ? [] : [block]));
-      block = next;
+      block = await bench.addTimesTransposed(block, pHead, wHead);
+      bench.release(pHead, wHead);
     }
     bench.release(p);
     ws.push(w);

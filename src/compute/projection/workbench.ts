@@ -133,6 +133,15 @@ export class Workbench<Matrix extends DeviceMatrix> {
     return result;
   }
 
+  /** A B^T, added to `sum` where there is one, which is released. */
+  async addTimesTransposed(sum: Matrix | null, a: Matrix, b: Matrix): Promise<Matrix> {
+    const [rows, columns, inner] = [a.rows, b.rows, a.columns];
+    if (sum === null) return this.run('timesTransposed', { A: a, B: b }, rows, columns, inner);
+    const next = await this.run('addTimesTransposed', { A: a, B: b, C: sum }, rows, columns, inner);
+    this.release(sum);
+    return next;
+  }
+
   /** A^T B for matrices of the caller, by slices of their common rows. */
   async transposedTimes(a: Float64Array, b: Float64Array, rows: number, p: number, q: number): Promise<Matrix> {
     let y = await this.fill(p, q, (entries) => entries.fill(0));
