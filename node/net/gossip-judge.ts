@@ -1,7 +1,7 @@
 import type { PeerId } from '@libp2p/interface';
 import type { UpdateMessage, Verdict } from '../../protocols/index.ts';
 import type { SignedRecord } from '../../src/log/index.ts';
-import { decodeSigned, LogError, manifestOf } from '../../src/log/index.ts';
+import { decodeSigned, LogError, manifestOf, payloadOf } from '../../src/log/index.ts';
 import type { RecordBook } from '../core/record-book.ts';
 
 /** A record of a kind or version that a newer program may know: passed over, never held against the peer. */
@@ -31,7 +31,7 @@ export async function judgeUpdate(
   if (book.log.isSuperfluous(signed)) return 'ignore';
   if (message.payload !== null) {
     const { id } = await manifestOf(message.payload);
-    if (!id.equals(signed.record.payload)) return 'reject';
+    if (payloadOf(signed.record)?.equals(id) !== true) return 'reject';
   }
   const validity = book.judge(signed, message.payload?.length);
   if (validity.verdict === 'valid') return 'accept';

@@ -244,11 +244,10 @@ export class Network {
   #scheduleHead(): void {
     this.#headTimer ??= setTimeout(() => {
       this.#headTimer = undefined;
-      const { view, offered } = this.#community;
+      const { view } = this.#community;
       if (view === undefined) return;
-      // Also one that was finished before this node was on the network.
-      const finished = offered?.recipe === view.recipeId.toString() ? offered.document : null;
-      const head = this.heads.sign(view, finished);
+      // Also of checkpoints that were finished before this node was on the network.
+      const head = this.heads.sign(view, (recipe) => this.#community.offered(recipe));
       this.#topics.publishHead(head).catch((error: unknown) => {
         this.#logger.debug({ err: error }, 'gossip did not take the head; peers learn it by sync');
       });

@@ -12,6 +12,7 @@ import { NodeError } from '../errors.ts';
 import type { Network } from '../net/network.ts';
 import { VERSION } from '../version.ts';
 import { describeUpdates, findUpdate, listWaiting } from './describe.ts';
+import { describeRules, describeSealed } from './describe-seals.ts';
 import type {
   ContributeDocument,
   ContributeRequest,
@@ -51,6 +52,7 @@ export class LocalService implements NodeService {
       tell({ type: 'recipe', id: recipeId.toString(), updates: accepted.length }),
     );
     community.on('fold', (updates, target) => tell({ type: 'fold', updates, target }));
+    community.on('seal', ({ id, seal }) => tell({ type: 'seal', id: id.toString(), number: seal.number }));
     community.on('checkpoint', ({ recipe }) => tell({ type: 'checkpoint', recipe }));
     community.on('problem', (problem) => {
       if (problem !== null) tell({ type: 'problem', ...problem });
@@ -98,14 +100,16 @@ export class LocalService implements NodeService {
         held: log.size,
         pending: log.pendingSize,
         accepted: view?.accepted.length ?? 0,
-        declined: view === undefined ? 0 : view.updates.length - view.accepted.length,
+        declined: view === undefined ? 0 : [...view.decisions.values()].filter(({ accepted }) => !accepted).length,
       },
       waiting: listWaiting(community),
       recipe: {
         id: view?.recipeId.toString() ?? this.#emptyRecipe(),
         updates: view?.accepted.length ?? 0,
-        provisional: true,
+        provisional: view?.sealed === null || view?.sealed.recipeId.equals(view.recipeId) !== true,
       },
+      sealed: view === undefined ? null : describeSealed(view),
+      rules: describeRules(community, view),
       deciding: community.deciding,
       folding: community.folding && { updates: community.folding.done, target: community.folding.total },
       checkpoint: community.checkpoint ?? null,
@@ -132,8 +136,9 @@ export class LocalService implements NodeService {
   async why(id: string): Promise<WhyDocument> {
     const update = await this.show(id);
     const decision = this.community.view?.decisions.get(update.id);
-    const { verdict, gate, provisional, deciding } = update;
-    return { update: update.id, verdict, gate, provisional, deciding, gates: decision?.gates ?? [] };
+    const { verdict, gate, takenOut, epoch, provisional, deciding } = update;
+    const gates = decision?.gates ?? [];
+    return { update: update.id, verdict, gate, takenOut, epoch, provisional, deciding, gates };
   }
 
   async contribute(request: ContributeRequest, options: RunOptions = {}): Promise<ContributeDocument> {
