@@ -9,20 +9,13 @@ import type { Logger } from '../logger.ts';
 import type { MergeCalls } from '../work/merge-calls.ts';
 import type { WorkerThread } from '../work/rpc.ts';
 import type { PayloadFiles } from './judge.ts';
+import { DEFAULT_FOLD_STATES, MIN_FOLD_STATES } from './limits.ts';
 
 /** First wait before a failed fold is tried again, in milliseconds; it doubles up to the last value. */
 export const FOLD_RETRY_FIRST_MS = 1_000;
 export const FOLD_RETRY_MAX_MS = 60_000;
 /** Merged checkpoints kept: the newest, and the one before it, which peers may still be fetching. */
 export const KEPT_CHECKPOINTS = 2;
-
-/**
- * States of the fold kept at most, unless the configuration says otherwise: each is as large as the model. The newest, the one
- * before it, that of the last seal, and one further back.
- */
-export const DEFAULT_FOLD_STATES = 4;
-/** Fewest: the newest, the one before it, and that of the last seal. */
-export const MIN_FOLD_STATES = 3;
 
 /** A recipe to fold: what its checkpoint is named by, and the accepted updates in order. */
 export interface FoldTarget {

@@ -68,6 +68,13 @@ export class Judge {
     return decider.results.at(-1) as Decision;
   }
 
+  /** Runs other steps, without a trace of it in what is kept between runs but the measurements. */
+  async tryOut(steps: readonly Step[], options: RunOptions = {}): Promise<StepResult[]> {
+    const decider = new Decider();
+    await this.#extend(decider, steps, options);
+    return decider.results;
+  }
+
   async #extend(decider: Decider, steps: readonly Step[], options: RunOptions): Promise<void> {
     await this.#load();
     const updates = updatesOf(steps);

@@ -47,7 +47,7 @@ export class RecordBook {
   readonly #files: RecordFiles;
   readonly #seals: SealFiles;
   readonly #listener: RecordBookListener;
-  readonly #charterId: CID;
+  readonly charterId: CID;
   readonly #changes: RecordChanges;
   readonly #serial = new Serial();
   #closed = false;
@@ -59,7 +59,7 @@ export class RecordBook {
     const { home, charter, charterId, now, limits } = options;
     const { listener, logger } = components;
     this.log = new Log({ charter, charterId, ...(now && { now }), ...(limits && { limits }) });
-    this.#charterId = charterId;
+    this.charterId = charterId;
     this.#listener = listener;
     this.#seals = new SealFiles(home, { logger });
     this.#files = new RecordFiles(home, { onSaved: (records) => listener.onHeld(records), logger });
@@ -101,7 +101,7 @@ export class RecordBook {
 
   async #read(options: { repair: boolean }): Promise<void> {
     const { log } = this;
-    await readRecords({ log, charterId: this.#charterId, files: this.#files, payloads: this.#payloads }, options);
+    await readRecords({ log, charterId: this.charterId, files: this.#files, payloads: this.#payloads }, options);
     // After the records: amendments say who may seal.
     await this.#seals.read(log.seals);
   }
@@ -115,7 +115,7 @@ export class RecordBook {
 
   /** Judges a record without taking it. */
   judge(signed: SignedRecord, payloadSize: number | undefined): Validity {
-    return judgeRecord(signed, payloadSize, { log: this.log, charterId: this.#charterId });
+    return judgeRecord(signed, payloadSize, { log: this.log, charterId: this.charterId });
   }
 
   /**
@@ -198,7 +198,7 @@ export class RecordBook {
   /** Takes a seal that a peer brought or this node made: durable when it returns, if it was added. */
   takeSeal(signed: SignedSeal): Promise<SealOutcome> {
     return this.#run(async () => {
-      if (!signed.seal.charter.equals(this.#charterId)) return 'untrusted';
+      if (!signed.seal.charter.equals(this.charterId)) return 'untrusted';
       const { outcome, kept, dropped } = this.log.seals.add(signed);
       if (kept === undefined) return outcome;
       await this.#seals.put(kept);

@@ -169,6 +169,71 @@ export interface ContributeDocument {
   readonly gates: readonly GateResult[];
 }
 
+/** The rules in effect. Keys are multibase `z6Mk…`. */
+export interface RulesDocument {
+  /** Number of the last amendment in effect; 0 for the charter as it is. */
+  readonly amendment: number;
+  readonly owner: string;
+  readonly membership: { readonly open: boolean; readonly members: readonly string[] };
+  readonly budgets: { readonly updates: number; readonly bytes: number };
+  readonly admission: NonNullable<ChangesDocument['admission']>;
+  readonly sealers: { readonly keys: readonly string[]; readonly threshold: number };
+  /** Amendments that come into effect at the next seal. */
+  readonly pending: readonly AmendmentDocument[];
+  /** All that are held, in canonical order. */
+  readonly amendments: readonly (AmendmentDocument & { readonly inEffect: boolean })[];
+}
+
+export interface AmendmentDocument {
+  readonly id: string;
+  readonly number: number;
+  readonly note: string;
+  readonly changes: ChangesDocument;
+}
+
+export interface AmendRequest {
+  readonly changes: ChangesDocument;
+  readonly note?: string | undefined;
+}
+
+export interface RevokeRequest {
+  /** Update id, or its unique beginning. */
+  readonly update: string;
+  readonly note?: string | undefined;
+}
+
+export interface RevokeDocument {
+  readonly revocation: string;
+  readonly update: string;
+  /** A sealed update leaves the model at the next seal. */
+  readonly effective: 'now' | 'at the next seal';
+  readonly recipe: string;
+}
+
+export interface SealDocument {
+  readonly seal: string;
+  readonly number: number;
+  /** Records of its epoch. */
+  readonly records: number;
+  readonly amendments: readonly string[];
+  readonly revocations: readonly string[];
+  readonly recipe: string;
+  /** Updates in the recipe. */
+  readonly updates: number;
+}
+
+/** What other limits would have decided. Gates are null for an accepted update. */
+export interface DryRunDocument {
+  readonly updates: number;
+  readonly accepted: number;
+  readonly differs: readonly {
+    readonly update: string;
+    readonly title: string;
+    readonly was: string | null;
+    readonly would: string | null;
+  }[];
+}
+
 /** One line of the event stream. */
 export type NodeEvent =
   | { readonly type: 'update'; readonly id: string; readonly held: number }

@@ -1,29 +1,39 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 // Not the whole of `compute`: this thread needs no runtime.
 import { describeEigensolver, type EigensolverStatus } from '../../src/compute/eigen/index.ts';
-import { encodeRecipe, idOf, keyToText, MERGE_ALGORITHM } from '../../src/log/index.ts';
+import { encodeRecipe, idOf, keyToText, MERGE_ALGORITHM, parseId } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import { type Pulled, type PullOptions, pullLocal } from '../checkpoint/pull.ts';
 import type { Community } from '../core/community.ts';
 import { contribute } from '../core/contribute.ts';
 import type { FoldedCheckpoint } from '../core/fold-loop.ts';
+import { amend, revoke, seal } from '../core/governing.ts';
 import type { View } from '../core/view.ts';
 import { NodeError } from '../errors.ts';
 import type { Network } from '../net/network.ts';
 import { VERSION } from '../version.ts';
 import { describeUpdates, findUpdate, listWaiting } from './describe.ts';
+import { describeChanges } from './describe-record.ts';
 import { describeRules, describeSealed } from './describe-seals.ts';
 import type {
+  AmendmentDocument,
+  AmendRequest,
   ContributeDocument,
   ContributeRequest,
+  DryRunDocument,
   EngineStatus,
   NodeEvent,
   PeerDocument,
+  RevokeDocument,
+  RevokeRequest,
+  RulesDocument,
+  SealDocument,
   StatusDocument,
   UpdateDocument,
   WhyDocument,
 } from './documents.ts';
 import { EventStream } from './event-stream.ts';
+import { describeRulesInEffect, dryRun, readChanges } from './governing.ts';
 import { describePeers } from './peers.ts';
 import type { NodeService } from './service.ts';
 
@@ -145,6 +155,46 @@ export class LocalService implements NodeService {
     const done = await contribute(this.community, request, options);
     if (done.signed !== null) await this.#network?.publish(done.signed, done.inline);
     return done.document;
+  }
+
+  async rules(): Promise<RulesDocument> {
+    return describeRulesInEffect(this.community);
+  }
+
+  async amend({ changes, note = '' }: AmendRequest): Promise<AmendmentDocument> {
+    const signed = await amend(this.community, { changes: readChanges(changes), note });
+    await this.#network?.publish(signed, null);
+    const { id, record } = signed;
+    return { id: id.toString(), number: record.number, note: record.note, changes: describeChanges(record) };
+  }
+
+  async dryRun(changes: AmendRequest['changes'], options: RunOptions = {}): Promise<DryRunDocument> {
+    return dryRun(this.community, readChanges(changes), options);
+  }
+
+  async revoke({ update, note = '' }: RevokeRequest): Promise<RevokeDocument> {
+    const { id } = await this.show(update);
+    const signed = await revoke(this.community, { target: parseId(id), note });
+    await this.#network?.publish(signed, null);
+    const { takenOut, recipeId } = await this.community.settled();
+    const effective = takenOut.has(id) ? 'now' : 'at the next seal';
+    return { revocation: signed.id.toString(), update: id, effective, recipe: recipeId.toString() };
+  }
+
+  async seal(options: RunOptions = {}): Promise<SealDocument | null> {
+    const signed = await seal(this.community, options);
+    if (signed === null) return null;
+    await this.#network?.publishSeal(signed);
+    const { number, decisions, amendments, revocations, recipe, accepted } = signed.seal;
+    return {
+      seal: signed.id.toString(),
+      number,
+      records: decisions.length,
+      amendments: amendments.map(String),
+      revocations: revocations.map(String),
+      recipe: recipe.toString(),
+      updates: accepted,
+    };
   }
 
   async pull(request: PullOptions, options: RunOptions = {}): Promise<Pulled> {

@@ -66,35 +66,42 @@ export class SealSet {
     for (const key of sealers) this.#sealers.add(authorKey(key));
   }
 
+  /** What would become of a seal. */
+  judge(signed: SignedSeal): SealOutcome {
+    const { id, seal } = signed;
+    const signers = this.#signers(signed);
+    if (signers.length === 0) return 'untrusted';
+    const before = this.get(id);
+    if (before !== undefined) {
+      const known = this.#signers(before);
+      return signers.every((signer) => known.includes(signer)) ? 'known' : 'added';
+    }
+    if (seal.number > this.#gapless + MAX_SEALS_AHEAD) return 'refused';
+    return this.#isKept(signed, [...this.withNumber(seal.number), signed]) ? 'added' : 'refused';
+  }
+
   /**
    * Takes a seal. One that is known and brings the signature of another sealer is kept with the signatures of both.
    *
    * @returns what became of it: the seal as it is kept now, and one that made room or was without the signature
    */
   add(signed: SignedSeal): { outcome: SealOutcome; kept?: SignedSeal; dropped?: SignedSeal } {
+    const outcome = this.judge(signed);
+    if (outcome !== 'added') return { outcome };
     const { id, seal } = signed;
-    const signers = this.#signers(signed);
-    if (signers.length === 0) return { outcome: 'untrusted' };
     const others = this.#byNumber.get(seal.number) ?? new Map<string, SignedSeal>();
     const before = others.get(idKey(id));
-    if (before !== undefined) {
-      const known = this.#signers(before);
-      if (signers.every((signer) => known.includes(signer))) return { outcome: 'known' };
-      const kept = withSignatures(before, signed.signatures);
-      others.set(idKey(id), kept);
-      return { outcome: 'added', kept, dropped: before };
-    }
-    if (seal.number > this.#gapless + MAX_SEALS_AHEAD) return { outcome: 'refused' };
-    if (!this.#isKept(signed, [...others.values(), signed])) return { outcome: 'refused' };
-    others.set(idKey(id), signed);
+    const kept = before === undefined ? signed : withSignatures(before, signed.signatures);
+    others.set(idKey(id), kept);
     this.#byNumber.set(seal.number, others);
     this.#numbers.set(idKey(id), seal.number);
     while (this.#byNumber.has(this.#gapless + 1)) this.#gapless++;
+    if (before !== undefined) return { outcome, kept, dropped: before };
     const dropped = [...others.values()].find((other) => !this.#isKept(other, [...others.values()]));
-    if (dropped === undefined) return { outcome: 'added', kept: signed };
+    if (dropped === undefined) return { outcome, kept };
     others.delete(idKey(dropped.id));
     this.#numbers.delete(idKey(dropped.id));
-    return { outcome: 'added', kept: signed, dropped };
+    return { outcome, kept, dropped };
   }
 
   /** It is among the two smallest of one of its sealers. */

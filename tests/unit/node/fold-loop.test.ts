@@ -2,13 +2,8 @@ import { mkdir, readdir, readFile, rename, rm, truncate, writeFile } from 'node:
 import { join } from 'node:path';
 import type { CID } from 'multiformats/cid';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import {
-  DEFAULT_FOLD_STATES,
-  type FoldedCheckpoint,
-  FoldLoop,
-  type FoldTarget,
-  KEPT_CHECKPOINTS,
-} from '../../../node/core/fold-loop.ts';
+import { type FoldedCheckpoint, FoldLoop, type FoldTarget, KEPT_CHECKPOINTS } from '../../../node/core/fold-loop.ts';
+import { DEFAULT_FOLD_STATES } from '../../../node/core/limits.ts';
 import { BlobStore } from '../../../node/stores/blob-store.ts';
 import type { MergeCalls } from '../../../node/work/merge-calls.ts';
 import { WorkerThread } from '../../../node/work/rpc.ts';
