@@ -68,11 +68,18 @@ export class Judge {
     return decider.results.at(-1) as Decision;
   }
 
+  /** Runs steps beside the others: what is done so far is kept apart, only measurements are shared. */
+  apart(): (steps: readonly Step[], options: RunOptions) => Promise<StepResult[]> {
+    const decider = new Decider();
+    return async (steps, options) => {
+      await this.#extend(decider, steps, options);
+      return decider.results;
+    };
+  }
+
   /** Runs other steps, without a trace of it in what is kept between runs but the measurements. */
   async tryOut(steps: readonly Step[], options: RunOptions = {}): Promise<StepResult[]> {
-    const decider = new Decider();
-    await this.#extend(decider, steps, options);
-    return decider.results;
+    return this.apart()(steps, options);
   }
 
   async #extend(decider: Decider, steps: readonly Step[], options: RunOptions): Promise<void> {

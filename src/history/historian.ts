@@ -17,8 +17,11 @@ export interface HistorianOptions {
   readonly charter: Charter;
   /** The community id. */
   readonly charterId: CID;
-  /** Whether a seal's decisions are taken as they are instead of recomputed; never when left out. */
-  readonly adopts?: (seal: SignedSeal) => boolean;
+  /**
+   * Whether a seal's decisions are taken as they are instead of recomputed; never when left out. Told how many records are in
+   * earlier epochs, and asked again at every call: what is not to be adopted any more is recomputed.
+   */
+  readonly adopts?: (seal: SignedSeal, before: number) => boolean;
 }
 
 /** What the log held at one moment. */
@@ -100,7 +103,8 @@ export class Historian {
   #undoConflicts(): void {
     const keep = this.#epochs.findIndex((epoch, place) => {
       const rules = place === 0 ? charterRules(this.#options.charter) : this.#epochs[place - 1]!.after;
-      const stillAdopted = epoch.applied.replayed || this.#adopts(epoch.seal);
+      const before = place === 0 ? 0 : this.#epochs[place - 1]!.applied.records;
+      const stillAdopted = epoch.applied.replayed || this.#adopts(epoch.seal, before);
       return !stillAdopted || this.#signed(epoch.seal.seal.number, rules).length !== 1;
     });
     if (keep < 0) return;
@@ -140,7 +144,8 @@ export class Historian {
       if (!this.#sealed.has(idKey(record.id))) records.push(record);
     }
     if (records.length !== seal.decisions.length) return ['decisions'];
-    const adopt = this.#adopts(signed);
+    const before = this.#epochs.at(-1)?.applied.records ?? 0;
+    const adopt = this.#adopts(signed, before);
     const chains = this.#chainsWith(records);
     const isEquivocated = (record: SignedRecord) => chains.isEquivocated(record);
     const adopted = adopt ? Array.from(seal.decisions, adoptedDecision) : undefined;
@@ -148,7 +153,6 @@ export class Historian {
     const computed = await this.#compute(section, seal.frontier, options);
     const differs = differences(seal, computed.seal);
     if (differs.length > 0) return differs;
-    const before = this.#epochs.at(-1)?.applied.records ?? 0;
     this.#epochs.push({
       seal: signed,
       section,
@@ -248,8 +252,8 @@ export class Historian {
     return this.#seals.withNumber(number).filter((signed) => isSealedBy(signed, sealers));
   }
 
-  #adopts(seal: SignedSeal): boolean {
-    return this.#options.adopts?.(seal) ?? false;
+  #adopts(seal: SignedSeal, before: number): boolean {
+    return this.#options.adopts?.(seal, before) ?? false;
   }
 
   #sealedSteps(): Step[] {
