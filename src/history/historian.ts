@@ -22,6 +22,11 @@ export interface HistorianOptions {
    * earlier epochs, and asked again at every call: what is not to be adopted any more is recomputed.
    */
   readonly adopts?: (seal: SignedSeal, before: number) => boolean;
+  /**
+   * Whether a payload is not here, although its record is held: of a sealed update that was declined. Then the seal's decision
+   * is taken as it is.
+   */
+  readonly lacksPayload?: (payload: CID) => boolean;
 }
 
 /** What the log held at one moment. */
@@ -148,8 +153,7 @@ export class Historian {
     const adopt = this.#adopts(signed, before);
     const chains = this.#chainsWith(records);
     const isEquivocated = (record: SignedRecord) => chains.isEquivocated(record);
-    const adopted = adopt ? Array.from(seal.decisions, adoptedDecision) : undefined;
-    const section = this.#section(records, isEquivocated, adopted);
+    const section = this.#section(records, isEquivocated, { decisions: seal.decisions, all: adopt });
     const computed = await this.#compute(section, seal.frontier, options);
     const differs = differences(seal, computed.seal);
     if (differs.length > 0) return differs;
@@ -237,11 +241,15 @@ export class Historian {
   #section(
     records: Iterable<SignedRecord>,
     isEquivocated: (signed: SignedRecord) => boolean,
-    adopted?: readonly ReturnType<typeof adoptedDecision>[],
+    sealed?: { readonly decisions: Uint8Array; readonly all: boolean },
   ): Section {
     const salt = (this.#epochs.at(-1)?.seal.id ?? this.#options.charterId).bytes;
     const input = { records, salt, rules: this.#rules(), isEquivocated };
-    return makeSection(adopted === undefined ? input : { ...input, adopted }, { log: this.#log });
+    if (sealed === undefined) return makeSection(input, { log: this.#log });
+    const lacks = this.#options.lacksPayload;
+    const adopted = (place: number, payload: CID) =>
+      sealed.all || lacks?.(payload) === true ? adoptedDecision(sealed.decisions[place]!) : undefined;
+    return makeSection({ ...input, adopted }, { log: this.#log });
   }
 
   #rules(): Rules {

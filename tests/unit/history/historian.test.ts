@@ -129,6 +129,21 @@ describe('a seal', () => {
     expect(essence(later)).toEqual(essence(replayed));
   });
 
+  it('says what becomes of a declined update whose payload is not here any more', async () => {
+    const scene = new Scene();
+    const a = scene.update(ada);
+    const copy = scene.update(bob);
+    scene.relate(a, copy, 0.99);
+    await scene.seal();
+    const whole = await scene.derive();
+    const declined = whole.updates.find(({ id }) => !whole.decisions.get(id)!.accepted)!;
+    scene.norms.delete(declined.payload.toString());
+    const historian = scene.historianOf(scene.copy(), (payload) => payload.equals(declined.payload));
+    const without = await historian.derive();
+    expect(essence(without)).toEqual(essence(whole));
+    expect(without.seals[0]!.replayed).toBe(true);
+  });
+
   it('has a body within its bound with the largest lists', () => {
     const many = (count: number, from: number) => Array.from({ length: count }, (_, i) => testId(from + i));
     const sorted = (list: ReturnType<typeof many>) => list.sort((a, b) => Buffer.compare(a.bytes, b.bytes));
