@@ -1,7 +1,27 @@
 import type { CID } from 'multiformats/cid';
 import type { Decision } from '../kinship/index.ts';
-import type { Charter, Log, Recipe, Rules, Seal, SealSet, SignedRecord, SignedSeal } from '../log/index.ts';
-import { charterRules, encodeRecipe, idKey, idOf, isSealedBy, MERGE_ALGORITHM } from '../log/index.ts';
+import type {
+  Charter,
+  Log,
+  Recipe,
+  Rules,
+  Seal,
+  SealSet,
+  SignedRecord,
+  SignedSeal,
+  SignedUpdate,
+} from '../log/index.ts';
+import {
+  canonicalOrder,
+  charterRules,
+  encodeRecipe,
+  idKey,
+  idOf,
+  isSealedBy,
+  isUpdate,
+  MAX_EPOCH_RECORDS,
+  MERGE_ALGORITHM,
+} from '../log/index.ts';
 import type { RunOptions } from '../run-options.ts';
 import { EpochChains } from './epoch-chains.ts';
 import { chooseEpoch, headsOf } from './propose.ts';
@@ -102,6 +122,41 @@ export class Historian {
     const section = this.#section(chosen.records, (signed) => chains.isEquivocated(signed));
     const { seal } = await this.#compute(section, chosen.frontier, options);
     return seal;
+  }
+
+  /**
+   * Waiting updates that the next seal declines: nothing will ever depend on their payloads. Empty while a record of its epoch
+   * was never seen.
+   */
+  declinedAhead(): SignedUpdate[] {
+    const [signed, ...others] = this.#signed(this.#epochs.length + 1, this.#rules());
+    if (signed === undefined || others.length > 0) return [];
+    const { seal } = signed;
+    const last = this.#epochs.at(-1)?.seal.id ?? null;
+    if (seal.previous === null ? last !== null : !seal.previous.equals(last)) return [];
+    const records = this.#closure(seal.frontier);
+    if (records?.size !== seal.decisions.length) return [];
+    const order = canonicalOrder(records.values(), (last ?? this.#options.charterId).bytes);
+    return order
+      .map((id, place) => ({ signed: records.get(idKey(id))!, decision: adoptedDecision(seal.decisions[place]!) }))
+      .filter(({ signed: { id }, decision }) => decision?.accepted === false && this.#log.get(id) === undefined)
+      .map((one) => one.signed)
+      .filter(isUpdate);
+  }
+
+  /** The ids and their ancestors, held or waiting, that are in no epoch; undefined when one was never seen. */
+  #closure(ids: readonly CID[]): Map<string, SignedRecord> | undefined {
+    const records = new Map<string, SignedRecord>();
+    const stack = [...ids];
+    for (let id = stack.pop(); id !== undefined; id = stack.pop()) {
+      const key = idKey(id);
+      if (records.has(key) || this.#sealed.has(key)) continue;
+      const signed = this.#log.find(id);
+      if (signed === undefined || records.size >= MAX_EPOCH_RECORDS) return undefined;
+      records.set(key, signed);
+      stack.push(...signed.record.parents);
+    }
+    return records;
   }
 
   /** Drops epochs whose seal is not the only one with its number any more, or whose decisions were adopted and now are to be recomputed. */
