@@ -232,7 +232,7 @@ describe('gossip', () => {
 
   test('is open for the topics of the communities only, with a price on every one', () => {
     const options = gossipOptions([testId(1), testId(2)]);
-    const topics = [testId(1), testId(2)].flatMap((id) => [updatesTopic(id), headsTopic(id)]);
+    const topics = [testId(1), testId(2)].flatMap((id) => [updatesTopic(id), headsTopic(id), sealsTopic(id)]);
     expect(options.allowedTopics).toEqual(topics);
     expect(options.fallbackToFloodsub).toBe(false);
     expect(Object.keys(options.scoreParams?.topics ?? {})).toEqual(topics);
