@@ -4,7 +4,7 @@ import { type Amendment, hex, type Id, type Rec } from './documents.ts';
 import { ancestors, chain, past, type World } from './world.ts';
 
 /** Judges one record whose parents are all valid and held, so that all its ancestors and their payloads are known. */
-function isValid(world: World, record: Rec): boolean {
+export function isValid(world: World, record: Rec): boolean {
   const before = ancestors(world, record)!;
   const owner = hex(world.charter.owner);
   if (record.charter !== world.charterId) return false;
