@@ -54,7 +54,9 @@ export function deliveriesOf(writing: Writing, late: Made | null): Delivery[] {
   );
   const withholding = dice.chance(WITHHOLDING);
   const share = dice.pick([0.03, 0.1, 0.25]);
-  const lost = new Set(withholding ? all.filter((item) => dice.chance(item.kind === 'payload' ? 2 * share : share / 2)) : []);
+  const lost = new Set(
+    withholding ? all.filter((item) => dice.chance(item.kind === 'payload' ? 2 * share : share / 2)) : [],
+  );
   const part = all.filter((item) => !lost.has(item));
   return [
     { group: 'whole', items: [...before, { kind: 'look' }, ...all.filter(isLate)] },
