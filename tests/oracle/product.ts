@@ -58,7 +58,7 @@ export class ProductNode {
   }
 
   record(made: Made): void {
-    const { outcome } = this.#log.addRecord(signedRecord(made));
+    const { outcome } = this.#log.addRecord(signedRecord(made), 'a peer');
     if (outcome === 'refused') this.#sentBack.add(made);
     else this.#sentBack.delete(made);
   }
