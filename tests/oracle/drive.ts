@@ -92,3 +92,34 @@ export async function shrink(
   }
   return best;
 }
+
+/** A mismatch in words: the seed, and the shortest delivery that was found to show it. */
+export async function describeMismatch(
+  writing: Writing,
+  deliveries: readonly Delivery[],
+  first: Mismatch,
+): Promise<string> {
+  const { items, mismatch } = await shrink(writing, deliveries[first.node]!.items, first);
+  const { expected, actual, differs } = mismatch;
+  const fields = differs.map((field) => {
+    const of = (outcome: Outcome) => JSON.stringify(outcome[field as keyof Outcome]);
+    return `${field}: expected ${of(expected)}\n  actual ${of(actual)}`;
+  });
+  const lines = [`KINMERGE_HISTORY_SEED=${writing.seed}, node ${first.node}`, ...items.map(itemText), ...fields];
+  return lines.join('\n');
+}
+
+function itemText(item: Item): string {
+  switch (item.kind) {
+    case 'record':
+      return `record ${JSON.stringify(item.made.rec)}`;
+    case 'payload':
+      return `payload ${item.id}`;
+    case 'seal': {
+      const { id, number, previous, frontier, decisions } = item.made.seal;
+      return `seal ${JSON.stringify({ id, number, previous, frontier, decisions })}`;
+    }
+    default:
+      return item.kind;
+  }
+}

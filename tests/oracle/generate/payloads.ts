@@ -42,12 +42,15 @@ export function commonDirection(dice: Dice): number[] {
   return Array.from({ length: ENTRIES }, () => (dice.chance(0.5) ? 1 : -1));
 }
 
+const KINDS = { honest: 70, noise: 6, copy: 8, against: 5, loud: 4, dense: 2, zero: 1, broken: 2, large: 2 } as const;
+
 /** A new payload of one of the kinds that the gates tell apart. `count` makes its id. */
 export function drawPayload(
   dice: Dice,
   place: { readonly seed: number; readonly count: number },
   common: readonly number[],
   earlier: readonly Synthetic[],
+  wanted: keyof typeof KINDS | null = null,
 ): Synthetic {
   const id = idOfBytes(dagCbor.encode(['payload', place.seed, place.count]));
   const bytes = dice.from(1, 100);
@@ -56,17 +59,7 @@ export function drawPayload(
   const agreement = dice.pick([0.95, 0.85, 0.75, 0.6]);
   const honest = common.map((sign, i) => (near.includes(i) ? (dice.chance(agreement) ? sign : -sign) : 0));
   const model = earlier.filter(({ signs }) => signs !== null);
-  const kind = dice.weighted({
-    honest: 70,
-    noise: 6,
-    copy: 8,
-    against: 5,
-    loud: 4,
-    dense: 2,
-    zero: 1,
-    broken: 2,
-    large: 2,
-  });
+  const kind = wanted ?? dice.weighted(KINDS);
   switch (kind) {
     case 'honest':
       return { id, bytes, scale, signs: honest };

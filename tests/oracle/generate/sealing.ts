@@ -19,7 +19,7 @@ export function drawSeals(dice: Dice, cast: Cast, { world, bad }: SealingOptions
   const held = heldSet(world);
   const { sealed, trouble } = applySeals(world, held);
   const tail = [...tailOf(held, sealed).values()];
-  if (tail.length === 0 || (trouble !== null && !bad)) return [];
+  if (tail.length === 0 || (trouble !== null && !(bad && dice.chance(0.15)))) return [];
   const seals = [drawSeal(dice, cast, { world, bad }, sealed, drawFrontier(dice, tail))];
   if (bad && dice.chance(0.3)) seals.push(drawSeal(dice, cast, { world, bad }, sealed, [dice.pick(tail).id]));
   return seals;
@@ -46,7 +46,7 @@ function drawSeal(
   before: Sealed,
   frontier: readonly Id[],
 ): MadeSeal {
-  const fault = bad && dice.chance(0.4) ? dice.pick(['decision', 'accepted', 'previous', 'signer'] as const) : null;
+  const fault = bad && dice.chance(0.5) ? dice.pick(['decision', 'accepted', 'previous', 'signer'] as const) : null;
   const { keys, threshold } = before.rules.sealers;
   const effective = cast.sealers.filter((key) => keys.includes(keyText(key)));
   const signers = fault === 'signer' ? [cast.stranger] : effective.slice(0, Math.max(1, threshold));

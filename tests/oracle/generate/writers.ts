@@ -19,9 +19,11 @@ interface View {
 }
 
 /** How often something happens, in shares of all steps. */
-const STEPS = { update: 58, revocation: 11, amendment: 7, fork: 2, seal: 12, meet: 14, wrong: 4 } as const;
+const STEPS = { update: 58, revocation: 11, amendment: 7, fork: 1, seal: 12, meet: 14, wrong: 4 } as const;
 /** Share of the histories in which sealers misbehave. */
 const BAD_SEALERS = 0.35;
+/** Share of the histories that end with several updates at one time, much like each other. */
+const BURSTS = 0.7;
 
 /** Number of records, both ends included. */
 export interface Size {
@@ -79,6 +81,7 @@ class Writers {
     for (let tries = 0; this.#records.length < size && tries < 20 * size; tries++) {
       steps[this.#dice.weighted(STEPS)](this.#dice.pick(this.#views));
     }
+    if (this.#dice.chance(BURSTS)) this.#burst();
     return {
       seed: this.#seed,
       cast: this.#cast,
@@ -95,13 +98,28 @@ class Writers {
     return at === 0 ? [this.#cast.owner, ...writers] : writers;
   }
 
-  #newUpdate(): Content {
-    const known = [...this.#payloads.values()];
-    const place = { seed: this.#seed, count: known.length };
+  /** @param like - a payload that it is much like */
+  #newUpdate(like?: Id): Content {
+    const known = like === undefined ? [...this.#payloads.values()] : [this.#payloads.get(like)!];
+    const place = { seed: this.#seed, count: this.#payloads.size };
     const again = known.length > 0 && this.#dice.chance(0.04);
-    const payload = again ? this.#dice.pick(known) : drawPayload(this.#dice, place, this.#common, known);
+    const kind = like === undefined ? null : 'copy';
+    const payload = again ? this.#dice.pick(known) : drawPayload(this.#dice, place, this.#common, known, kind);
     this.#payloads.set(payload.id, payload);
     return { kind: 'update', payload: payload.id, note: String(this.#records.length) };
+  }
+
+  /** Authors that do not see each other's updates: which of them is first decides what becomes of the others. */
+  #burst(): void {
+    let first: Id | undefined;
+    for (const view of this.#views) {
+      const from = new Map(view.records);
+      for (const author of this.#dice.shuffled(this.#writersOf(view))) {
+        const content = this.#newUpdate(first);
+        if (content.kind === 'update') first ??= content.payload;
+        this.#sign(view, author, content, { from });
+      }
+    }
   }
 
   #revoke(view: View): void {
