@@ -38,7 +38,8 @@ export function renderWhy(
     Partial<Pick<WhyDocument, 'kind' | 'takenOut' | 'revocation' | 'epoch'>>,
 ): string {
   const { update, verdict, kind = 'update' } = why;
-  if (kind !== 'update') return `${update} is a ${kind}, which meets no gates: kinmerge show ${update}`;
+  if (kind !== 'update')
+    return `${update} is no update but of kind ${kind}, and meets no gates: kinmerge show ${update}`;
   if (verdict === 'undecided') return `Update ${update} is pending: admission has not seen it yet.`;
   const lines = why.gates.length === 0 ? [adoptedLine(why)] : explained(why);
   if (why.takenOut) lines.push(`Taken out by revocation ${why.revocation}: it is no part of the model.`);
