@@ -40,6 +40,8 @@ export interface HostInit {
   readonly privateKey: PrivateKey;
   /** Multiaddrs to listen on; none for a node that only dials. */
   readonly listen: readonly string[];
+  /** Multiaddrs that others are told instead, without peer id: behind a router or a proxy the own ones are of no use. */
+  readonly announce?: readonly string[];
   /** Version of the program, for `agentVersion`. */
   readonly version: string;
   /** Communities whose topics this node takes part in. */
@@ -70,7 +72,7 @@ export async function createHost<T extends ServiceMap>(
   return createLibp2p({
     privateKey: init.privateKey,
     nodeInfo: { name: 'kinmerge', version: init.version, userAgent: `kinmerge/${init.version}` },
-    addresses: { listen: [...init.listen] },
+    addresses: { listen: [...init.listen], announce: [...(init.announce ?? [])] },
     transports: [tcp()],
     // TLS first: a quarter less CPU per byte than noise, which stays for peers that speak only that.
     connectionEncrypters: [tls(), noise()],

@@ -37,6 +37,8 @@ type Host = Libp2p<HostServices & { blocks: Blocks; sync: Sync; peers: Peers }>;
 
 export interface NetworkOptions {
   readonly listen: readonly string[];
+  /** Addresses that others are told to dial; those it listens on when empty. */
+  readonly announce?: readonly string[];
   readonly charterBytes: Uint8Array;
 }
 
@@ -74,6 +76,7 @@ export class Network {
         {
           privateKey: privateKeyFromRaw(Buffer.concat([keySeed(key), key.publicKey])),
           listen: options.listen,
+          announce: options.announce ?? [],
           version: VERSION,
           communities: [charterId],
         },
@@ -164,7 +167,7 @@ export class Network {
     return this.#host.peerId.toString();
   }
 
-  /** Addresses to dial this node at, each ending in its peer id. */
+  /** Addresses that others dial this node at, each ending in its peer id. */
   addresses(): string[] {
     return this.#host.getMultiaddrs().map(String);
   }

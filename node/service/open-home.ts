@@ -15,6 +15,7 @@ export interface OpenHome {
   readonly service: LocalService;
   readonly charterBytes: Uint8Array;
   readonly listen: readonly string[];
+  readonly announce: readonly string[];
   readonly bootstrap: readonly string[];
   close(): Promise<void>;
 }
@@ -58,6 +59,7 @@ export async function openHome(
       service: new LocalService({ community }),
       charterBytes,
       listen: config.listen,
+      announce: config.announce,
       bootstrap: config.bootstrap,
       close: async () => {
         await community.close();

@@ -10,6 +10,7 @@ import { type EngineVerbOptions, engineOptions, withEngineOptions } from './engi
 
 interface DaemonOptions extends CommonOptions, EngineVerbOptions {
   readonly listen?: string[];
+  readonly announce?: string[];
   readonly peer?: string[];
   readonly logLevel: LogLevel;
 }
@@ -19,6 +20,11 @@ export function daemonVerb(program: Command, register: Register): void {
     .command('daemon')
     .description('run the node until it is interrupted')
     .option('--listen <multiaddr>', 'address to listen on, may be repeated (default: what join wrote)', collect)
+    .option(
+      '--announce <multiaddr>',
+      'address that others are told to dial, may be repeated (default: what join wrote, else where it listens)',
+      collect,
+    )
     .option('--peer <multiaddr>', 'a peer to connect to, may be repeated', collect)
     .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'));
   register<DaemonOptions>(withEngineOptions(command), async (context, _args, options) => {
@@ -27,6 +33,7 @@ export function daemonVerb(program: Command, register: Register): void {
       {
         home: context.home,
         listen: options.listen,
+        announce: options.announce,
         peers: options.peer ?? [],
         engine: engineOptions(options),
       },

@@ -147,6 +147,7 @@ export async function joinHome(pond: Pick<Pond, 'charterBytes' | 'charterId' | '
     community: pond.charterId.toString(),
     base: pond.base,
     listen: ['/ip4/127.0.0.1/tcp/0'],
+    announce: [],
     bootstrap: [],
   });
 }
