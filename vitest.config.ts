@@ -10,6 +10,7 @@ const ALONE = [
   'tests/fault/bad-network.test.ts',
   'tests/fault/flood.test.ts',
   'tests/fault/fold-kill.test.ts',
+  'tests/fault/partition.test.ts',
   'tests/integration/node/*event-loop.test.ts',
   'tests/unit/compute/*.test.ts',
 ];

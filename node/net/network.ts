@@ -1,5 +1,5 @@
 import { privateKeyFromRaw } from '@libp2p/crypto/keys';
-import type { IdentifyResult, Libp2p, PeerId } from '@libp2p/interface';
+import type { IdentifyResult, Libp2p, Metrics, PeerId } from '@libp2p/interface';
 import type { Blocks, HostServices, Peers, Sync, Topics } from '../../protocols/index.ts';
 import {
   blocks,
@@ -40,6 +40,8 @@ export interface NetworkOptions {
   /** Addresses that others are told to dial; those it listens on when empty. */
   readonly announce?: readonly string[];
   readonly charterBytes: Uint8Array;
+  /** Watches connections and streams. */
+  readonly metrics?: Metrics;
 }
 
 export interface NetworkListener {
@@ -78,6 +80,7 @@ export class Network {
           listen: options.listen,
           announce: options.announce ?? [],
           version: VERSION,
+          metrics: options.metrics,
           communities: [charterId],
         },
         {
