@@ -27,11 +27,17 @@ import { Heads } from './heads.ts';
 import { dialableFrom, knownPeers } from './known-peers.ts';
 import { listening } from './listening.ts';
 import { NodeBlocks } from './node-blocks.ts';
+import { Pace } from './pace.ts';
 import type { PeerBook } from './peer-book.ts';
 import { Syncer } from './syncer.ts';
 
-/** Heads are gossiped at most this often, in milliseconds: a burst of updates makes one head, not many. */
+/** A head is signed at most this often, in milliseconds: a burst of updates makes one, not many. */
 export const HEAD_INTERVAL_MS = 500;
+/**
+ * Longest time between two heads that are gossiped while the log keeps changing, in milliseconds: they reach everybody
+ * in many copies, and of a node that catches up nobody needs to know every step. Sync hands out the newest at any time.
+ */
+export const HEAD_GOSSIP_MAX_MS = 8_000;
 
 type Host = Libp2p<HostServices & { blocks: Blocks; sync: Sync; peers: Peers }>;
 
@@ -61,6 +67,10 @@ export class Network {
   readonly #follower: Follower;
   readonly #listener: NetworkListener;
   readonly #logger: Logger;
+  readonly #headGossip = new Pace(
+    { firstMs: HEAD_INTERVAL_MS, maxMs: HEAD_GOSSIP_MAX_MS },
+    { work: () => this.#gossipHead() },
+  );
   #headTimer: NodeJS.Timeout | undefined;
 
   /** Creates the libp2p host and starts to listen. */
@@ -198,6 +208,7 @@ export class Network {
 
   async stop(): Promise<void> {
     clearTimeout(this.#headTimer);
+    this.#headGossip.stop();
     this.#community.off('missing', this.#onMissing);
     this.#community.off('view', this.#onView);
     this.#community.off('checkpoint', this.#onCheckpoint);
@@ -254,11 +265,17 @@ export class Network {
       if (view === undefined) return;
       // Also one that was finished before this node was on the network.
       const finished = offered?.recipe === view.recipeId.toString() ? offered.document : null;
-      const head = this.heads.sign(view, finished);
-      this.#topics.publishHead(head).catch((error: unknown) => {
-        this.#logger.debug({ err: error }, 'gossip did not take the head; peers learn it by sync');
-      });
+      this.heads.sign(view, finished);
+      this.#headGossip.request();
     }, HEAD_INTERVAL_MS);
+  }
+
+  #gossipHead(): void {
+    const head = this.heads.own;
+    if (head === null) return;
+    this.#topics.publishHead(head).catch((error: unknown) => {
+      this.#logger.debug({ err: error }, 'gossip did not take the head; peers learn it by sync');
+    });
   }
 
   #takeHead(head: Uint8Array, from: PeerId): void {
