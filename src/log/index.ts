@@ -21,6 +21,7 @@ export {
   ID_BYTES,
   ID_TEXT_CHARS,
   idFromBytes,
+  idFromDigest,
   idKey,
   idOf,
   isLogId,
