@@ -111,6 +111,22 @@ export async function recoverReplaced(target: string): Promise<void> {
 }
 
 /**
+ * Removes a directory, if it is there, that nobody must find in part: it first gets a temporary name, under which
+ * `removeTempSiblings` ends what a crash interrupts.
+ */
+export async function removeWhole(path: string): Promise<void> {
+  const doomed = tempSibling(path);
+  try {
+    await rename(path, doomed);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw error;
+  }
+  await fsyncDir(dirname(doomed));
+  await rm(doomed, { recursive: true, force: true });
+}
+
+/**
  * Removes the temporary files and directories that crashed processes left in `dir`. Those of a process that still
  * runs, this one included, stay.
  *

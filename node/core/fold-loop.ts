@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CID } from 'multiformats/cid';
-import { removeTempSiblings } from '../../src/durable.ts';
+import { removeTempSiblings, removeWhole } from '../../src/durable.ts';
 import { errorCode } from '../../src/errors.ts';
 import { exists } from '../files.ts';
 import type { Logger } from '../logger.ts';
@@ -218,13 +218,12 @@ export class FoldLoop {
     const wanted = new Set([folded, folded - 1, largestPowerOfTwoBelow(folded)]);
     const kept = new Set([...wanted].filter((length) => length > 0).map((length) => keys[length - 1]));
     for (const name of await readdir(this.#options.foldDirectory)) {
-      if (!kept.has(name)) await rm(this.#statePath(name), { recursive: true, force: true });
+      if (!kept.has(name)) await removeWhole(this.#statePath(name));
     }
   }
 
   async #dropAllStates(): Promise<void> {
-    await rm(this.#options.foldDirectory, { recursive: true, force: true });
-    await mkdir(this.#options.foldDirectory, { recursive: true });
+    for (const name of await readdir(this.#options.foldDirectory)) await removeWhole(this.#statePath(name));
   }
 
   #statePath(key: string): string {
@@ -250,5 +249,5 @@ async function keepNewest(directory: string, count: number, newest: string): Pro
     names.map(async (name) => ({ name, age: (await stat(join(directory, name))).mtimeMs })),
   );
   aged.sort((a, b) => b.age - a.age);
-  for (const { name } of aged.slice(count - 1)) await rm(join(directory, name), { recursive: true, force: true });
+  for (const { name } of aged.slice(count - 1)) await removeWhole(join(directory, name));
 }
