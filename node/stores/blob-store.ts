@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { mkdir, open, stat } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CID } from 'multiformats/cid';
-import { removeTempSiblings, renameDurably, writeFileDurably } from '../../src/durable.ts';
+import { makeDirectoryDurably, removeTempSiblings, renameDurably, writeFileDurably } from '../../src/durable.ts';
 import type { Manifest } from '../../src/log/manifest.ts';
 import { BLOCK_BYTES, blockSize } from '../../src/log/manifest.ts';
 import { NodeError } from '../errors.ts';
@@ -35,7 +35,7 @@ export class BlobStore {
   }
 
   async open(): Promise<void> {
-    await mkdir(this.#directory, { recursive: true });
+    await makeDirectoryDurably(this.#directory);
     await removeTempSiblings(this.#directory);
   }
 

@@ -1,8 +1,8 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CID } from 'multiformats/cid';
 import { sha256 } from 'multiformats/hashes/sha2';
-import { removeTempSiblings, writeFileDurably } from '../../src/durable.ts';
+import { makeDirectoryDurably, removeTempSiblings, writeFileDurably } from '../../src/durable.ts';
 import { NodeError } from '../errors.ts';
 import { cidNames, removeDurably } from '../files.ts';
 
@@ -19,7 +19,7 @@ export class ObjectStore {
 
   /** Makes the directory and drops what a crash left half-written. */
   async open(): Promise<void> {
-    await mkdir(this.#directory, { recursive: true });
+    await makeDirectoryDurably(this.#directory);
     await removeTempSiblings(this.#directory);
   }
 

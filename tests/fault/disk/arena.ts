@@ -91,6 +91,11 @@ export class Arena {
     return path;
   }
 
+  /** Contributes at the victim; once that is answered the update counts as acknowledged. */
+  async contribute({ api }: Running): Promise<void> {
+    this.acknowledged.add((await api.contribute({ finetune: await this.finetune() })).update!);
+  }
+
   /** What a process of this home, or of another one, needs to be traced; it has to be dead. */
   async prepare(home = this.home.root): Promise<Traced> {
     await rm(this.out, { recursive: true, force: true });

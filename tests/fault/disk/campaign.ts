@@ -44,6 +44,11 @@ export async function campaign(options: CampaignOptions, log: (line: string) => 
     const when = draw() < 0.5 ? 'before' : 'after';
     let where = `${scene.phase} (${scene.title}), ${when} operation ${nth}`;
     try {
+      // Something that this process acknowledged before: of the work that is cut off most is not.
+      if (powerLoss && draw() < 0.5) {
+        await arena.contribute(running);
+        await arena.agree(running);
+      }
       const played = await scene.play(arena, running, { nth, when });
       const { killed, count } = await dead(played);
       operations.set(scene, killed ? Math.max(operations.get(scene)!, count) : count);

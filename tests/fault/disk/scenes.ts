@@ -49,12 +49,23 @@ export const SCENES: readonly Scene[] = [
     phase: 'contribute',
     title: 'accepted',
     operations: 30,
-    async play(arena, { victim, api }, kill) {
-      const finetune = await arena.finetune();
+    async play(arena, running, kill) {
+      const { victim } = running;
       const token = await victim.traced.arm('contribute', kill.nth, kill.when);
-      await unlessKilled(victim, async () => {
-        arena.acknowledged.add((await api.contribute({ finetune })).update!);
-      });
+      await unlessKilled(victim, () => arena.contribute(running));
+      return { victim, token };
+    },
+  },
+  {
+    phase: 'contribute',
+    title: 'without a daemon',
+    operations: 30,
+    async play(arena, running, kill) {
+      await running.victim.kill();
+      const traced = await arena.prepare();
+      const token = await traced.arm('contribute', kill.nth, kill.when);
+      const victim = new Victim(['contribute', await arena.finetune(), '--home', arena.home.root], traced);
+      if (await done(victim)) arena.acknowledged.add(String((await victim.document()).update));
       return { victim, token };
     },
   },
@@ -123,23 +134,21 @@ export const SCENES: readonly Scene[] = [
     async play(arena, running, kill) {
       await running.victim.kill();
       const home = join(arena.pond.directory, 'puller');
-      const out = join(arena.out, 'pulled');
+      const out = join(arena.out, 'new', 'pulled');
       const [line] = arena.twin.network.joinLines();
       const args = ['pull', '--community', line!, '--home', home, '--out', out];
       const traced = await arena.prepare(home);
       const token = await traced.arm('pull', kill.nth, kill.when);
       const victim = new Victim(args, traced);
-      const code = await victim.ended;
-      if (code !== 0 && (await traced.killed()) === undefined) throw victim.failure(`ended with ${code}`);
+      const pulled = await done(victim);
       return {
         victim,
         token,
         async checkDead() {
-          await wholeOrAbsent(arena, out, code === 0);
-          if (code === 0) return;
+          await wholeOrAbsent(arena, out, pulled);
+          if (pulled) return;
           await rm(out, { recursive: true, force: true });
-          const again = new Victim(args, null);
-          if ((await again.ended) !== 0) throw again.failure('does not pull again');
+          await new Victim(args, null).document();
           await arena.checkPulled(out);
         },
       };
@@ -150,9 +159,6 @@ export const SCENES: readonly Scene[] = [
     title: 'of a declined payload',
     operations: 3,
     async play(arena, { victim, api }, kill) {
-      const finetune = await arena.finetune();
-      const first = await api.contribute({ finetune });
-      arena.acknowledged.add(first.update!);
       const token = await victim.traced.arm('collection', kill.nth, kill.when);
       await unlessKilled(victim, async () => {
         await api.contribute({ finetune: await arena.unwelcome() }).catch((error: unknown) => {
@@ -170,15 +176,11 @@ export const SCENES: readonly Scene[] = [
   },
 ];
 
-async function folding(
-  arena: Arena,
-  { victim, api }: Running,
-  kill: { phase: PhaseName } & Pick<Arming, 'nth' | 'when'>,
-) {
+async function folding(arena: Arena, running: Running, kill: { phase: PhaseName } & Pick<Arming, 'nth' | 'when'>) {
+  const { victim, api } = running;
   const token = await victim.traced.arm(kill.phase, kill.nth, kill.when);
-  const finetune = await arena.finetune();
   await unlessKilled(victim, async () => {
-    arena.acknowledged.add((await api.contribute({ finetune })).update!);
+    await arena.contribute(running);
     for (;;) {
       const { deciding, checkpoint, recipe, problem } = await api.status();
       if (problem !== null) throw new Error(`the fold stands still: ${problem.message}`);
@@ -199,6 +201,13 @@ async function unlessKilled(victim: Running['victim'], work: () => Promise<void>
     await victim.ended;
     if ((await victim.traced.killed()) === undefined) throw victim.failure('ended by itself');
   }
+}
+
+/** Whether a command came to its end before it was killed. @throws when it failed */
+async function done(victim: Victim): Promise<boolean> {
+  const code = await victim.ended;
+  if (code !== 0 && (await victim.traced.killed()) === undefined) throw victim.failure(`ended with ${code}`);
+  return code === 0;
 }
 
 async function untilHeld({ victim, api }: Running, update: string): Promise<void> {

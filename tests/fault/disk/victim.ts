@@ -71,6 +71,14 @@ export class Victim {
     return connectApi(join(home, 'api.json'), { pid: this.child.pid! });
   }
 
+  /** What a command printed once it is done. @throws when it failed */
+  async document(): Promise<Record<string, unknown>> {
+    const line = await this.#firstLine;
+    const code = await this.ended;
+    if (code !== 0 || line === undefined) throw this.failure(`ended with ${code}`);
+    return JSON.parse(line) as Record<string, unknown>;
+  }
+
   async kill(): Promise<void> {
     this.child.kill('SIGKILL');
     await this.ended;

@@ -42,6 +42,9 @@ export const PHASES = {
       (REMOVALS.includes(op) && (STORES.test(path) || path.startsWith('derived/checkpoints/')))),
 } as const satisfies Readonly<Record<string, (operation: Placed) => boolean>>;
 
+/** Phases of a node's life that no node has yet: nothing is killed in them. */
+export const ABSENT_PHASES: readonly string[] = ['seal'];
+
 export type PhaseName = keyof typeof PHASES;
 
 export function inPhase(phase: string, operation: Placed): boolean {
