@@ -3,7 +3,9 @@ import { dirname } from 'node:path';
 import { removeTempSiblings } from '../../src/durable.ts';
 import { charterId, decodeCharter } from '../../src/log/index.ts';
 import type { MergeEngineOptions } from '../../src/merge/index.ts';
+import type { SealPolicy } from '../core/auto-sealer.ts';
 import { Community } from '../core/community.ts';
+import { readGoverningKeys } from '../core/governing.ts';
 import { NodeError } from '../errors.ts';
 import { readConfig } from '../home/config.ts';
 import { loadOrCreateKey } from '../home/keys.ts';
@@ -18,6 +20,7 @@ export interface OpenHome {
   readonly charterBytes: Uint8Array;
   readonly listen: readonly string[];
   readonly bootstrap: readonly string[];
+  readonly sealPolicy: SealPolicy;
   close(): Promise<void>;
 }
 
@@ -46,6 +49,7 @@ export async function openHome(
         found: id.toString(),
       });
     }
+    const author = await loadOrCreateKey(home.authorKey);
     const community = new Community(
       {
         home,
@@ -54,8 +58,10 @@ export async function openHome(
         base: config.base,
         engine: options.engine,
         fold: options.fold,
+        foldStates: config.foldStates,
+        adopt: config.adopt,
       },
-      { author: await loadOrCreateKey(home.authorKey), logger: components.logger },
+      { author, keys: await readGoverningKeys(home, author), logger: components.logger },
     );
     await community.open();
     return {
@@ -63,6 +69,7 @@ export async function openHome(
       charterBytes,
       listen: config.listen,
       bootstrap: config.bootstrap,
+      sealPolicy: config.seal ?? {},
       close: async () => {
         await community.close();
         await lock.release();
