@@ -52,7 +52,7 @@ export const SCENES: readonly Scene[] = [
     async play(arena, running, kill) {
       const { victim } = running;
       const token = await victim.traced.arm('contribute', kill.nth, kill.when);
-      await unlessKilled(victim, () => arena.contribute(running));
+      await unlessKilled(victim, async () => void (await arena.contribute(running)));
       return { victim, token };
     },
   },
@@ -90,6 +90,34 @@ export const SCENES: readonly Scene[] = [
       const { victim, api } = await arena.start({ phase: 'receive', ...kill });
       if (api !== undefined) await untilHeld({ victim, api }, update!);
       return { victim, token: 0 };
+    },
+  },
+  {
+    phase: 'contribute',
+    title: 'a revocation',
+    operations: 5,
+    async play(arena, running, kill) {
+      const { victim, api } = running;
+      const update = await arena.contribute(running);
+      const token = await victim.traced.arm('contribute', kill.nth, kill.when);
+      await unlessKilled(victim, async () => {
+        arena.acknowledged.add((await api.revoke({ update })).revocation);
+      });
+      return { victim, token };
+    },
+  },
+  {
+    phase: 'seal',
+    title: 'by hand',
+    operations: 5,
+    async play(arena, running, kill) {
+      const { victim, api } = running;
+      await arena.contribute(running);
+      const token = await victim.traced.arm('seal', kill.nth, kill.when);
+      await unlessKilled(victim, async () => {
+        arena.seals.add((await api.seal())!.seal);
+      });
+      return { victim, token };
     },
   },
   {

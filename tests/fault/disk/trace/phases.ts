@@ -11,19 +11,20 @@ export interface Placed {
 
 const REMOVALS: readonly Operation[] = ['unlink', 'rmdir', 'truncate'];
 
-const STORES = /^(blobs|objects|records|journal)(\/|$)/;
+const STORES = /^(blobs|objects|records|seals|journal)(\/|$)/;
 /** A state or a checkpoint under its own name. */
 const FINISHED = /^derived\/(fold|checkpoints)\/[^./][^/]*$/;
 
 /**
- * The phases of a node's work, each told by which files are touched. Contributing and receiving touch the same ones:
- * the test arms them when only one of the two goes on.
+ * The phases of a node's work, each told by which files are touched. Contributing, receiving and sealing touch the
+ * same ones: the test arms them when only one of the three goes on.
  */
 export const PHASES = {
   /** All that a daemon does before it answers, cleaning up after its predecessor included. */
   start: ({ in: root }) => root === 'home',
   contribute: ({ in: root, path }) => root === 'home' && (STORES.test(path) || /^tmp\//.test(path)),
   receive: ({ in: root, path }) => root === 'home' && STORES.test(path),
+  seal: ({ in: root, path }) => root === 'home' && STORES.test(path),
   /** A step's state and the merged checkpoint while they are written under their temporary names. */
   fold: ({ in: root, op, path }) =>
     root === 'home' && /^derived\/(fold|checkpoints)\/\./.test(path) && op !== 'rename' && !REMOVALS.includes(op),
@@ -41,9 +42,6 @@ export const PHASES = {
       (op === 'sync' && path === 'derived/checkpoints') ||
       (REMOVALS.includes(op) && (STORES.test(path) || path.startsWith('derived/checkpoints/')))),
 } as const satisfies Readonly<Record<string, (operation: Placed) => boolean>>;
-
-/** Phases of a node's life that no node has yet: nothing is killed in them. */
-export const ABSENT_PHASES: readonly string[] = ['seal'];
 
 export type PhaseName = keyof typeof PHASES;
 
