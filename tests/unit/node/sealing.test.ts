@@ -2,14 +2,28 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { verifyCheckpoint } from '../../../node/checkpoint/verify.ts';
+import { ADOPT_ABOVE_RECORDS } from '../../../node/core/adoption.ts';
 import { AutoSealer } from '../../../node/core/auto-sealer.ts';
 import type { Community } from '../../../node/core/community.ts';
 import { readGoverningKeys, seal } from '../../../node/core/governing.ts';
 import { loadOrCreateKey } from '../../../node/home/keys.ts';
+import type { HomePaths } from '../../../node/home/paths.ts';
 import { LocalService } from '../../../node/service/local.ts';
-import { decodeSignedSeal, encodeSignedSeal } from '../../../src/log/index.ts';
+import { decodeSignedSeal, encodeSignedSeal, recipeId, type SignedSeal, signSeal } from '../../../src/log/index.ts';
 import { testKey } from '../log/helpers.ts';
-import { eventually, makePond, openCommunityHere, type Pond, payloadOf, scratch, silent, updateOf } from './support.ts';
+import {
+  eventually,
+  makePond,
+  newHome,
+  openBook,
+  openCommunityHere,
+  type Pond,
+  payloadOf,
+  scratch,
+  silent,
+  type Update,
+  updateOf,
+} from './support.ts';
 
 /** The founder's home, whose owner seals, with these many updates of others. */
 async function founder(count: number, options: { fold?: boolean } = {}) {
@@ -39,6 +53,16 @@ async function give(pond: Pond, community: Community, n: number) {
   const update = await updateOf(pond, testKey(100 + n), payloadOf(pond, n), { title: `update ${n}` });
   await community.book.take(update.signed, update.payload, 'peer');
   return update;
+}
+
+/** A home that has everything and has decided on nothing. */
+async function filledHome(pond: Pond, made: readonly Update[], signed: SignedSeal): Promise<HomePaths> {
+  const home = await newHome(pond);
+  const book = await openBook(pond, home);
+  for (const update of made) await book.take(update.signed, update.payload, 'peer');
+  await book.takeSeal(signed);
+  await book.close();
+  return home;
 }
 
 describe('sealing', () => {
@@ -145,5 +169,49 @@ describe('a pull', () => {
       const both = ['fork', 'revoked'].map((of) => readFile(join(directory, of, name)));
       expect(Buffer.compare(...((await Promise.all(both)) as [Buffer, Buffer]))).toBe(0);
     }
+  }, 60_000);
+});
+
+describe('a node that starts late', () => {
+  test('adopts what is sealed, says so, replays it, and knows that after a restart', async () => {
+    const count = ADOPT_ABOVE_RECORDS + 1;
+    const { pond, made, community } = await founder(count);
+    const signed = (await seal(community))!;
+    const expected = await community.settled();
+    const late = await openCommunityHere(pond, { home: await filledHome(pond, made, signed) });
+    const seen: string[] = [];
+    const service = new LocalService({ community: late });
+    late.on('view', (view) => seen.push(view.seals.map(({ replayed }) => (replayed ? 'replayed' : 'adopted')).join()));
+    await eventually(() => expect(seen).toContain('adopted'), 30_000);
+    await eventually(async () => {
+      expect((await service.status()).sealed).toMatchObject({ number: 1, updates: count, state: 'replayed' });
+    }, 30_000);
+    const view = await late.settled();
+    expect(view.recipeId.equals(expected.recipeId)).toBe(true);
+    const { home } = late.options;
+    await late.close();
+    const again = await openCommunityHere(pond, { home });
+    onTestFinished(() => again.close());
+    const states: boolean[] = [];
+    again.on('view', ({ seals }) => states.push(...seals.map(({ replayed }) => replayed)));
+    await again.settled();
+    expect(states).toEqual([true]);
+  }, 60_000);
+
+  test('that replays what does not hold raises the alarm and stands at the seal before', async () => {
+    const count = ADOPT_ABOVE_RECORDS + 1;
+    const { pond, made, community } = await founder(count);
+    const good = (await community.proposeSeal())!;
+    const decisions = good.decisions.slice();
+    decisions[0] = 5;
+    const updates = (await community.settled()).accepted.slice(1).map(({ cid }) => cid);
+    const recipe = recipeId({ ...(await community.settled()).recipe, updates });
+    const [key] = community.keys.sealers;
+    const bad = signSeal({ ...good, decisions, accepted: count - 1, recipe }, [key!]);
+    const late = await openCommunityHere(pond, { home: await filledHome(pond, made, bad) });
+    onTestFinished(() => late.close());
+    const service = new LocalService({ community: late });
+    await eventually(async () => expect((await service.status()).problem?.code).toBe('SEAL_MISMATCH'), 30_000);
+    expect((await late.settled()).accepted).toHaveLength(count);
   }, 60_000);
 });
