@@ -145,22 +145,10 @@ export class Arena {
     }
   }
 
-  /**
-   * Gives the others the seals that the victim has on disk. Sync does not carry seals yet: one that was durable and not
-   * sent when the victim was killed would never come.
-   */
-  async #handSealsOver(): Promise<void> {
-    const { log } = await openBookReadOnly(this.pond, this.home);
-    for (const node of [this.peer, this.twin]) {
-      for (const seal of log.seals.values()) await node.community.book.takeSeal(seal);
-    }
-  }
-
   /** Waits until all three hold and merged the same; then nothing is left of what was interrupted. */
   async agree({ victim, api }: Running): Promise<void> {
     const { peer, twin } = this;
     const deadline = performance.now() + PATIENCE_MS;
-    await this.#handSealsOver();
     for (;;) {
       if (victim.dead) throw victim.failure('ended by itself');
       const states = await Promise.all([api.status(), twin.service.status(), peer.service.status()]);
