@@ -74,7 +74,8 @@ export class Network {
     const { community, key, book } = components;
     const { charterId } = community.options;
     const heads = new Heads({ charterId }, { key });
-    // The services below need the syncer that is made from them: a hello that comes before is covered by the timer.
+    // The services below need the network that is made from them: what comes before is covered by the timer.
+    let takeHead: ((head: Uint8Array, from: PeerId) => void) | undefined;
     let syncer: Syncer | undefined;
     const host = await listening(options.listen, () =>
       createHost(
@@ -92,10 +93,14 @@ export class Network {
             ),
           }),
           sync: sync({
-            source: logSource({ log: community.book.log, charter: charterId, head: () => heads.own }),
-            onHello: (peer, { ahead }) => {
-              if (ahead) syncer?.with(peer);
-            },
+            source: logSource({
+              log: community.book.log,
+              charter: charterId,
+              head: () => heads.own,
+              hasHead: (digest) => heads.has(digest),
+            }),
+            onHead: (peer, head) => takeHead?.(head, peer),
+            onLacks: (peer, lacks) => syncer?.lacks(peer, lacks),
           }),
           peers: peers({ charter: charterId, source: () => knownPeers(book) }),
         },
@@ -103,6 +108,7 @@ export class Network {
     );
     const network = new Network(components, host, heads);
     syncer = network.#syncer;
+    takeHead = (head, from) => network.#takeHead(head, from);
     network.#begin();
     return network;
   }
@@ -216,6 +222,7 @@ export class Network {
 
   async stop(): Promise<void> {
     clearTimeout(this.#headTimer);
+    this.#community.off('held', this.#onHeld);
     this.#community.off('missing', this.#onMissing);
     this.#community.off('view', this.#onView);
     this.#community.off('checkpoint', this.#onCheckpoint);
@@ -235,6 +242,7 @@ export class Network {
       this.#listener.onPeer(detail.toString(), false);
     });
     this.#host.addEventListener('peer:identify', ({ detail }) => this.#onIdentify(detail));
+    this.#community.on('held', this.#onHeld);
     this.#community.on('missing', this.#onMissing);
     this.#community.on('view', this.#onView);
     this.#community.on('checkpoint', this.#onCheckpoint);
@@ -262,6 +270,9 @@ export class Network {
   }
 
   readonly #onMissing = () => this.#fetcher.poke();
+  readonly #onHeld = (records: readonly SignedRecord[]) => {
+    if (records.some(({ record }) => record.kind === 'amendment' && record.sealers !== null)) this.#syncer.reconsider();
+  };
   readonly #onView = () => this.#scheduleHead();
   readonly #onCheckpoint = () => this.#scheduleHead();
 
