@@ -6,6 +6,9 @@ import type { Played, Scene } from './scenes.ts';
 /** Kills in one community; then comes a fresh one, for every update makes the next step longer. */
 const KILLS_PER_ARENA = 30;
 
+/** Longest time that a phase may take, in milliseconds: the machine may be busy. */
+const PLAY_MS = 60_000;
+
 export interface CampaignOptions {
   readonly kills: number;
   readonly seed: number;
@@ -49,7 +52,7 @@ export async function campaign(options: CampaignOptions, log: (line: string) => 
         await arena.contribute(running);
         await arena.agree(running);
       }
-      const played = await scene.play(arena, running, { nth, when });
+      const played = await within(PLAY_MS, scene.play(arena, running, { nth, when }));
       const { killed, count } = await dead(played);
       operations.set(scene, killed ? Math.max(operations.get(scene)!, count) : count);
       where = `${scene.phase} (${scene.title}), ${killed ?? `after its last operation, ${count}`}`;
@@ -70,6 +73,13 @@ export async function campaign(options: CampaignOptions, log: (line: string) => 
     log(`kill ${kill} of seed ${seed}: ${where}`);
   }
   return tally;
+}
+
+/** @throws when the work takes longer */
+async function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error(`still at it after ${milliseconds} ms`)), milliseconds);
+  return Promise.race([work, promise]).finally(() => clearTimeout(timer));
 }
 
 async function restart(arena: Arena): Promise<Running> {

@@ -210,9 +210,10 @@ async function folding(arena: Arena, running: Running, kill: { phase: PhaseName 
   await unlessKilled(victim, async () => {
     await arena.contribute(running);
     for (;;) {
-      const { deciding, checkpoint, recipe, problem } = await api.status();
+      const { deciding, checkpoint, recipe, sealed, problem } = await api.status();
       if (problem !== null) throw new Error(`the fold stands still: ${problem.message}`);
-      const collected = (await readdir(arena.home.checkpoints)).length <= KEPT_CHECKPOINTS;
+      const kept = KEPT_CHECKPOINTS + (sealed === null || sealed.recipe === recipe.id ? 0 : 1);
+      const collected = (await readdir(arena.home.checkpoints)).length <= kept;
       if (!deciding && checkpoint?.recipe === recipe.id && collected) return;
       await sleep(POLL_MS);
     }

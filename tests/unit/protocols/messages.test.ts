@@ -32,7 +32,7 @@ import {
 } from '../../../protocols/sync/packing.ts';
 import * as sync from '../../../protocols/sync/schema.ts';
 import { gossipOptions, messageId } from '../../../protocols/updates/gossip-options.ts';
-import { decodeUpdate, encodeUpdate, headsTopic, updatesTopic } from '../../../protocols/updates/schema.ts';
+import { decodeUpdate, encodeUpdate, headsTopic, sealsTopic, updatesTopic } from '../../../protocols/updates/schema.ts';
 import { MAX_LEAF_IDS } from '../../../src/log/index.ts';
 import { testId } from '../log/helpers.ts';
 
