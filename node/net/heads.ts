@@ -25,7 +25,7 @@ export class Heads {
   readonly #perSource: RateLimiter;
   readonly #newPerSource: RateLimiter;
   readonly #perNode: RateLimiter;
-  #own: Uint8Array | null = null;
+  #own: { readonly head: Head; readonly bytes: Uint8Array } | null = null;
   #counter = 0;
 
   constructor(options: { charterId: CID }, components: { key: SigningKey; now?: () => number }) {
@@ -39,7 +39,21 @@ export class Heads {
 
   /** The own head as it travels; null before the first view. */
   get own(): Uint8Array | null {
-    return this.#own;
+    return this.#own?.bytes ?? null;
+  }
+
+  /** Nodes whose head was ever seen and is not long forgotten. */
+  get known(): number {
+    return this.#heads.size + this.#forgotten.size;
+  }
+
+  /** Newest heads of other nodes that say the same as the own one. */
+  get alike(): number {
+    const own = this.#own?.head;
+    if (own === undefined) return 0;
+    let count = 0;
+    for (const { signed } of this.#heads.values()) if (saysTheSame(signed.head, own)) count++;
+    return count;
   }
 
   /** Signs what this node holds and has made of it. */
@@ -57,8 +71,9 @@ export class Heads {
       checkpoint,
       counter: this.#counter,
     };
-    this.#own = encodeSignedHead(signHead(head, this.#key));
-    return this.#own;
+    const bytes = encodeSignedHead(signHead(head, this.#key));
+    this.#own = { head, bytes };
+    return bytes;
   }
 
   /**
@@ -134,4 +149,15 @@ export class Heads {
       return;
     }
   }
+}
+
+/** Whether two nodes hold the same records, have made the same recipe of them, and offer the same checkpoint. */
+function saysTheSame(a: Head, b: Head): boolean {
+  return (
+    a.held === b.held &&
+    a.recipe.equals(b.recipe) &&
+    String(a.checkpoint) === String(b.checkpoint) &&
+    a.frontier.length === b.frontier.length &&
+    a.frontier.every((id, place) => id.equals(b.frontier[place]!))
+  );
 }

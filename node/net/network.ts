@@ -23,6 +23,7 @@ import { Dialer } from './dialer.ts';
 import { Fetcher } from './fetcher.ts';
 import { Follower } from './follower.ts';
 import { judgeUpdate } from './gossip-judge.ts';
+import { HeadTurn } from './head-turn.ts';
 import { Heads } from './heads.ts';
 import { dialableFrom, knownPeers } from './known-peers.ts';
 import { listening } from './listening.ts';
@@ -30,7 +31,7 @@ import { NodeBlocks } from './node-blocks.ts';
 import type { PeerBook } from './peer-book.ts';
 import { Syncer } from './syncer.ts';
 
-/** Heads are gossiped at most this often, in milliseconds: a burst of updates makes one head, not many. */
+/** Heads are signed at most this often, in milliseconds: a burst of updates makes one head, not many. */
 export const HEAD_INTERVAL_MS = 500;
 
 type Host = Libp2p<HostServices & { blocks: Blocks; sync: Sync; peers: Peers }>;
@@ -55,6 +56,7 @@ export class Network {
   readonly #fetcher: Fetcher;
   readonly #dialer: Dialer;
   readonly #follower: Follower;
+  readonly #headTurn: HeadTurn;
   readonly #listener: NetworkListener;
   readonly #logger: Logger;
   #headTimer: NodeJS.Timeout | undefined;
@@ -132,6 +134,7 @@ export class Network {
     });
     this.#dialer = new Dialer({ host, book, logger });
     this.#follower = new Follower((peer) => this.#syncer.with(peer));
+    this.#headTurn = new HeadTurn({ heads, publish: () => this.#publishHead() });
     // Messages come in bursts as large as a read buffer, and each costs a signature check: one after another, in turns
     // with the rest of the node.
     const turns = new Turns();
@@ -196,6 +199,7 @@ export class Network {
     this.#community.off('view', this.#onView);
     this.#community.off('checkpoint', this.#onCheckpoint);
     this.#follower.stop();
+    this.#headTurn.stop();
     await Promise.all([this.#topics.stop(), this.#dialer.stop(), this.#syncer.stop(), this.#fetcher.stop()]);
     await this.#host.stop();
     await this.book.flush();
@@ -248,11 +252,15 @@ export class Network {
       if (view === undefined) return;
       // Also one that was finished before this node was on the network.
       const finished = offered?.recipe === view.recipeId.toString() ? offered.document : null;
-      const head = this.heads.sign(view, finished);
-      this.#topics.publishHead(head).catch((error: unknown) => {
-        this.#logger.debug({ err: error }, 'gossip did not take the head; peers learn it by sync');
-      });
+      this.heads.sign(view, finished);
+      this.#headTurn.changed();
     }, HEAD_INTERVAL_MS);
+  }
+
+  #publishHead(): void {
+    this.#topics.publishHead(this.heads.own!).catch((error: unknown) => {
+      this.#logger.debug({ err: error }, 'gossip did not take the head; peers learn it by sync');
+    });
   }
 
   #takeHead(head: Uint8Array, from: PeerId): void {
