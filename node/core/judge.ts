@@ -38,7 +38,7 @@ export interface PayloadFiles {
  */
 export class Judge {
   readonly #policy: AdmissionPolicy;
-  readonly #worker: WorkerThread<PayloadCalls>;
+  readonly #worker: Pick<WorkerThread<PayloadCalls>, 'call'>;
   readonly #files: PayloadFiles;
   readonly #verdicts = new Map<string, PayloadVerdict>();
   readonly #pairs = new PairTable();
@@ -54,7 +54,7 @@ export class Judge {
 
   constructor(
     options: { policy: AdmissionPolicy },
-    components: { worker: WorkerThread<PayloadCalls>; files: PayloadFiles; pairs?: PairFile },
+    components: { worker: Pick<WorkerThread<PayloadCalls>, 'call'>; files: PayloadFiles; pairs?: PairFile },
   ) {
     this.#pairFile = components.pairs;
     this.#policy = options.policy;

@@ -64,7 +64,15 @@ export class Network {
   /** Creates the libp2p host and starts to listen. */
   static async start(
     options: NetworkOptions,
-    components: { community: Community; key: SigningKey; book: PeerBook; logger: Logger; listener: NetworkListener },
+    components: {
+      community: Community;
+      key: SigningKey;
+      book: PeerBook;
+      logger: Logger;
+      listener: NetworkListener;
+      /** Makes the host; libp2p's by default. The simulator has its own. */
+      createHost?: typeof createHost;
+    },
   ): Promise<Network> {
     const { community, key, book } = components;
     const { charterId } = community.options;
@@ -72,7 +80,7 @@ export class Network {
     // The services below need the syncer that is made from them: a hello that comes before is covered by the timer.
     let syncer: Syncer | undefined;
     const host = await listening(options.listen, () =>
-      createHost(
+      (components.createHost ?? createHost)(
         {
           privateKey: privateKeyFromRaw(Buffer.concat([keySeed(key), key.publicKey])),
           listen: options.listen,

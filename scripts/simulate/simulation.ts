@@ -1,0 +1,210 @@
+import pino from 'pino';
+import { simulatedCommunity } from './charter.ts';
+import { VirtualClock } from './clock.ts';
+import { Convergence } from './convergence.ts';
+import { Faults } from './faults.ts';
+import type { World } from './host.ts';
+import { LIARS } from './liars.ts';
+import { Links } from './links.ts';
+import { SharedContent } from './memory-stores.ts';
+import { type NodeParts, SimNode } from './node.ts';
+import type { SimulationOptions } from './options.ts';
+import { SyntheticPayloads } from './payloads.ts';
+import { Propagation } from './propagation.ts';
+import { sample, seededRandom } from './random.ts';
+import { Trace, type Traffic, trafficSince } from './trace.ts';
+import { Workload } from './workload.ts';
+
+/** Milliseconds between two nodes that begin, all of them at most, and then until the first update. */
+const JOIN_INTERVAL_MS = 100;
+const JOIN_MS = 20_000;
+const WARM_UP_MS = 30_000;
+/** Nodes that the operator of a new node has addresses of. */
+const BOOTSTRAP_NODES = 2;
+/** Milliseconds for which nothing may change before the nodes count as agreed; also the time of the idle traffic. */
+export const SETTLE_MS = 20_000;
+
+/** What a run showed. Times are in milliseconds of the run, from the first node's start. */
+export interface SimulationReport {
+  readonly options: SimulationOptions;
+  readonly converged: boolean;
+  /** The recipe that all honest nodes have; null while they differ. */
+  readonly recipe: string | null;
+  /** Different states (held records and recipe) of the honest nodes at the end. */
+  readonly states: number;
+  readonly firstUpdateAt: number;
+  readonly lastUpdateAt: number;
+  /** When the partition ended, and the different states of the honest nodes then. */
+  readonly healed: { readonly at: number; readonly states: number } | null;
+  /** When the last node came to what all have. */
+  readonly agreedAt: number;
+  /** Milliseconds from the last update, or the heal when that was later, until all agreed. */
+  readonly convergenceMs: number;
+  /** Milliseconds from a contribution until a share of the honest nodes held it, over all updates. */
+  readonly propagation: { readonly half: number; readonly most: number; readonly all: number; readonly worst: number };
+  readonly held: number;
+  readonly accepted: number;
+  readonly pending: number;
+  readonly stops: number;
+  /** All that was sent from the first update until all agreed. */
+  readonly traffic: Traffic;
+  /** All that was sent in `SETTLE_MS` afterwards, when nothing happened. */
+  readonly idle: Traffic;
+  /** SHA-256 over everything that happened, and how many events that is. */
+  readonly digest: string;
+  readonly events: number;
+  readonly timers: number;
+}
+
+/** Runs one simulation. The whole process is on virtual time meanwhile: one at a time. */
+export async function simulate(options: SimulationOptions): Promise<SimulationReport> {
+  const clock = new VirtualClock({ seed: options.seed });
+  try {
+    return await new Simulation(options, clock).run();
+  } finally {
+    clock.stop();
+  }
+}
+
+class Simulation {
+  readonly #options: SimulationOptions;
+  readonly #clock: VirtualClock;
+  readonly #trace: Trace;
+  readonly #nodes: SimNode[];
+  readonly #convergence: Convergence;
+  readonly #propagation: Propagation;
+  readonly #faults: Faults;
+  readonly #workload: Workload;
+  #failure: unknown;
+
+  constructor(options: SimulationOptions, clock: VirtualClock) {
+    const { seed, nodes: count, latencyMs, uploadMbit, loss, liars, authors } = options;
+    const now = () => clock.now;
+    this.#options = options;
+    this.#clock = clock;
+    this.#trace = new Trace({ now });
+    const links = new Links({ seed, latencyMs, bytesPerMs: (uploadMbit * 1_000) / 8, loss }, { now });
+    const world: World = { links, trace: this.#trace, hosts: new Map(), wires: new Set(), parsed: new Map() };
+    const shared = new SharedContent();
+    const parts: NodeParts = {
+      seed,
+      community: simulatedCommunity(seed),
+      world,
+      shared,
+      payloads: new SyntheticPayloads({ shared }),
+      logger: pino({ level: process.env.SIMULATE_LOG ?? 'silent' }),
+    };
+    const random = seededRandom(`${seed} roles`);
+    const indices = Array.from({ length: count }, (_, index) => index);
+    // The first nodes are those that others join through: honest, as whoever hands out addresses is.
+    const lying = sample(indices.slice(BOOTSTRAP_NODES), liars, random);
+    const listener = { onChange: (node: SimNode) => this.#changed(node) };
+    this.#nodes = indices.map((index) => {
+      const kind = lying.indexOf(index);
+      return new (kind < 0 ? SimNode : LIARS[kind % LIARS.length]!)(index, parts, listener);
+    });
+    this.#convergence = new Convergence({ nodes: this.#nodes, now });
+    this.#propagation = new Propagation({ nodes: this.#nodes, now });
+    this.#faults = new Faults({ seed }, { world, nodes: this.#nodes, states: () => this.#convergence.states });
+    // Liars contribute too: what they do wrong is seen in updates.
+    const others = this.#nodes.filter((node) => node.honest);
+    const writing = [...this.#nodes.filter((node) => !node.honest), ...sample(others, authors, random)];
+    this.#workload = new Workload(options, { authors: writing, now });
+  }
+
+  async run(): Promise<SimulationReport> {
+    const clock = this.#clock;
+    this.#begin();
+    await clock.runUntil(() => this.#elapsed(JOIN_MS + WARM_UP_MS), Number.POSITIVE_INFINITY);
+    const firstUpdateAt = clock.now;
+    const before = this.#trace.traffic();
+    const during = this.#workload.begin();
+    this.#faults.begin(this.#options, during);
+    const { partition, patienceMs } = this.#options;
+    const limit = firstUpdateAt + Math.max(during, partition?.toMs ?? 0) + patienceMs;
+    let agreed = before;
+    let agreedSince: number | null = null;
+    const converged = await clock.runUntil(() => {
+      if (!this.#agrees()) agreedSince = null;
+      else if (agreedSince === null) {
+        agreedSince = clock.now;
+        agreed = this.#trace.traffic();
+      }
+      return agreedSince !== null && clock.now >= agreedSince + SETTLE_MS;
+    }, limit);
+    const report = this.#report(converged, firstUpdateAt, before, converged ? agreed : this.#trace.traffic());
+    await this.#end();
+    return report;
+  }
+
+  /** Starts the nodes one after another; each knows some that began before. */
+  #begin(): void {
+    const random = seededRandom(`${this.#options.seed} joining`);
+    const interval = Math.min(JOIN_INTERVAL_MS, JOIN_MS / this.#nodes.length);
+    for (const node of this.#nodes) {
+      setTimeout(() => {
+        // Those with a number below that run by now: who began in the same moment has no address yet.
+        const there = this.#nodes.slice(0, node.index).filter((other) => other.online && other.honest);
+        node.joinThrough(sample(there, BOOTSTRAP_NODES, random));
+        node.start().catch((error: unknown) => {
+          this.#failure ??= error;
+        });
+      }, node.index * interval);
+    }
+  }
+
+  #elapsed(milliseconds: number): boolean {
+    if (this.#failure !== undefined) throw this.#failure;
+    return this.#clock.now >= milliseconds;
+  }
+
+  #agrees(): boolean {
+    const { contributed, over } = this.#workload;
+    if (!over || !this.#faults.over) return false;
+    return this.#convergence.agreed(contributed.filter(({ author }) => author.honest).length);
+  }
+
+  #changed(node: SimNode): void {
+    const { view } = node.community ?? {};
+    this.#trace.note('view', node.index, view?.recipeId.toString() ?? '-', view?.updates.length ?? 0);
+    this.#convergence.changed(node);
+    this.#propagation.changed(node);
+  }
+
+  #report(converged: boolean, firstUpdateAt: number, before: Traffic, agreed: Traffic): SimulationReport {
+    const convergence = this.#convergence;
+    const { contributed } = this.#workload;
+    const honest = this.#nodes.filter((node) => node.honest);
+    const view = honest[0]?.community?.view;
+    const lastUpdateAt = contributed.at(-1)?.at ?? firstUpdateAt;
+    const { healed } = this.#faults;
+    return {
+      options: this.#options,
+      converged,
+      recipe: convergence.recipe ?? null,
+      states: convergence.states,
+      firstUpdateAt,
+      lastUpdateAt,
+      healed,
+      agreedAt: convergence.changedAt,
+      convergenceMs: convergence.changedAt - Math.max(lastUpdateAt, healed?.at ?? 0),
+      propagation: this.#propagation.summary(contributed),
+      held: view?.updates.length ?? 0,
+      accepted: view?.accepted.length ?? 0,
+      pending: honest[0]?.community?.book.log.pendingSize ?? 0,
+      stops: this.#faults.stops,
+      traffic: trafficSince(agreed, before),
+      idle: trafficSince(this.#trace.traffic(), agreed),
+      digest: this.#trace.digest(),
+      events: this.#trace.events,
+      timers: this.#clock.fired,
+    };
+  }
+
+  /** Stops the nodes, so that nothing of them is left on the real clock. */
+  async #end(): Promise<void> {
+    let running = this.#nodes.length;
+    for (const node of this.#nodes) void node.stop().finally(() => running--);
+    await this.#clock.runUntil(() => running === 0, Number.POSITIVE_INFINITY);
+  }
+}

@@ -1,0 +1,71 @@
+import type { SignedRecord } from '../../src/log/index.ts';
+import type { SimNode } from './node.ts';
+import type { SimulationOptions } from './options.ts';
+import { payloadBytes } from './payloads.ts';
+import { exponential, seededRandom } from './random.ts';
+
+/** Milliseconds after which an author that is not there tries again. */
+const AGAIN_MS = 5_000;
+
+export interface Contributed {
+  readonly author: SimNode;
+  readonly signed: SignedRecord;
+  /** Milliseconds of the run. */
+  readonly at: number;
+}
+
+/** The updates of a run: who contributes what and when, planned from the seed. */
+export class Workload {
+  readonly contributed: Contributed[] = [];
+  readonly #options: SimulationOptions;
+  readonly #authors: readonly SimNode[];
+  readonly #now: () => number;
+  #left: number;
+  #failure: unknown;
+
+  constructor(options: SimulationOptions, components: { authors: readonly SimNode[]; now: () => number }) {
+    this.#options = options;
+    this.#authors = components.authors;
+    this.#now = components.now;
+    this.#left = options.updates;
+  }
+
+  /** @throws whatever a contribution failed with */
+  get over(): boolean {
+    if (this.#failure !== undefined) throw this.#failure;
+    return this.#left === 0;
+  }
+
+  /** Plans all updates from now on. @returns milliseconds until the last of them */
+  begin(): number {
+    const { seed, updates, intervalMs, large, largeBytes, payloadBytes: smallBytes } = this.#options;
+    const random = seededRandom(`${seed} workload`);
+    let at = 0;
+    for (let n = 0; n < updates; n++) {
+      const author = this.#authors[Math.floor(random() * this.#authors.length)]!;
+      const size = random() < large ? largeBytes : smallBytes;
+      const run = () => this.#contribute(author, `update ${n}`, size);
+      setTimeout(run, at);
+      if (n < updates - 1) at += exponential(intervalMs, random);
+    }
+    return at;
+  }
+
+  #contribute(author: SimNode, title: string, size: number): void {
+    if (!author.online) {
+      setTimeout(() => this.#contribute(author, title, size), AGAIN_MS);
+      return;
+    }
+    author.contribute(payloadBytes(`${this.#options.seed} ${title}`, size), title).then(
+      (signed) => {
+        this.contributed.push({ author, signed, at: this.#now() });
+        this.#left--;
+      },
+      (error: unknown) => {
+        // An author that was stopped in the middle of it: the update may be on its disk, and is not counted.
+        if (!author.online) this.#contribute(author, title, size);
+        else this.#failure ??= error;
+      },
+    );
+  }
+}
