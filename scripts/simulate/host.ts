@@ -15,6 +15,7 @@ import { MAX_CONNECTIONS } from '../../protocols/host.ts';
 import { BLOCKS_PROTOCOL, SYNC_PROTOCOL } from '../../protocols/index.ts';
 import { GossipModel } from './gossip/model.ts';
 import { controlBytes, kindOfTopic, messageBytes, type Rpc } from './gossip/rpc.ts';
+import type { GossipObserver } from './observation.ts';
 import { type ParsedPeers, PeersModel } from './peers-model.ts';
 import { SimStream } from './stream.ts';
 import type { TrafficKind } from './trace.ts';
@@ -37,6 +38,8 @@ export interface World extends WireParts {
   /** All open connections. */
   readonly wires: Set<Wire>;
   readonly parsed: ParsedPeers;
+  /** Sees everything that gossip brings. */
+  readonly observer?: GossipObserver | undefined;
 }
 
 /** Where a node is in the world. */
@@ -289,7 +292,10 @@ export class SimHost extends TypedEventEmitter<HostEvents> {
       bytes += messageBytes(message);
       trace.sent(kindOfTopic(message.topic), this.node, remote.node, messageBytes(message));
     }
-    wire.send(end, null, bytes, () => remote.gossip.receive(this.peerId, rpc));
+    wire.send(end, null, bytes, () => {
+      this.#place.world.observer?.received(remote.peerId, this.peerId, rpc, bytes);
+      remote.gossip.receive(this.peerId, rpc);
+    });
   }
 
   /** Negotiates the protocol, which takes a round trip, and opens a stream. */

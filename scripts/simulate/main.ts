@@ -1,3 +1,4 @@
+import { calibrate, renderCalibration } from './calibrate.ts';
 import { HELP, parseCommand } from './options.ts';
 import { renderReport } from './report.ts';
 import { simulate } from './simulation.ts';
@@ -8,10 +9,15 @@ const NOT_CONVERGED = 3;
 
 try {
   const command = parseCommand(process.argv.slice(2));
+  const print = (document: unknown, text: string) =>
+    process.stdout.write(command.json ? `${JSON.stringify(document, null, 2)}\n` : text);
   if (command.help) process.stdout.write(HELP);
-  else {
+  else if (command.calibrate) {
+    const calibrations = await calibrate((line) => process.stderr.write(`${line}\n`));
+    print(calibrations, renderCalibration(calibrations));
+  } else {
     const report = await simulate(command.options);
-    process.stdout.write(command.json ? `${JSON.stringify(report, null, 2)}\n` : renderReport(report));
+    print(report, renderReport(report));
     if (!report.converged) process.exitCode = NOT_CONVERGED;
   }
 } catch (error) {

@@ -10,6 +10,10 @@ export interface SimulationOptions {
   readonly authors: number;
   /** Mean time between two updates, in milliseconds. */
   readonly intervalMs: number;
+  /** Whether all times between two updates are the same, instead of drawn. */
+  readonly regular: boolean;
+  /** Time from the start of the first node to the first update, in milliseconds. */
+  readonly warmUpMs: number;
   /** Mean delay between two nodes in one direction, in milliseconds. */
   readonly latencyMs: number;
   /** Upload of a node, in megabits per second. */
@@ -37,6 +41,8 @@ export const DEFAULTS: SimulationOptions = {
   updates: 50,
   authors: 20,
   intervalMs: 2_000,
+  regular: false,
+  warmUpMs: 50_000,
   latencyMs: 50,
   uploadMbit: 20,
   loss: 0,
@@ -65,11 +71,13 @@ export const HELP = `npm run simulate -- [options]
   --churn N            nodes that stop for a while, per minute (${DEFAULTS.churn})
   --liars N            nodes that withhold, forge or equivocate (${DEFAULTS.liars})
   --json               print one JSON document
+  --calibrate          run 10 real nodes on loopback, and the model beside them
 `;
 
 export interface Command {
   readonly options: SimulationOptions;
   readonly json: boolean;
+  readonly calibrate: boolean;
   readonly help: boolean;
 }
 
@@ -94,6 +102,7 @@ export function parseCommand(args: readonly string[]): Command {
       churn: text,
       liars: text,
       json: flag,
+      calibrate: flag,
       help: flag,
     },
   });
@@ -120,7 +129,7 @@ export function parseCommand(args: readonly string[]): Command {
     liars: number('liars', values.liars, DEFAULTS.liars, [0, nodes - 1]),
     partition: values.partition === undefined ? null : parsePartition(values.partition),
   };
-  return { options, json: values.json, help: values.help };
+  return { options, json: values.json, calibrate: values.calibrate, help: values.help };
 }
 
 function parsePartition(text: string): SimulationOptions['partition'] {

@@ -8,6 +8,7 @@ import { LIARS } from './liars.ts';
 import { Links } from './links.ts';
 import { SharedContent } from './memory-stores.ts';
 import { type NodeParts, SimNode } from './node.ts';
+import type { GossipObserver } from './observation.ts';
 import type { SimulationOptions } from './options.ts';
 import { SyntheticPayloads } from './payloads.ts';
 import { Propagation } from './propagation.ts';
@@ -15,10 +16,9 @@ import { sample, seededRandom } from './random.ts';
 import { Trace, type Traffic, trafficSince } from './trace.ts';
 import { Workload } from './workload.ts';
 
-/** Milliseconds between two nodes that begin, all of them at most, and then until the first update. */
+/** Milliseconds between two nodes that begin, and share of the warm-up that all of them take at most. */
 const JOIN_INTERVAL_MS = 100;
-const JOIN_MS = 20_000;
-const WARM_UP_MS = 30_000;
+const JOIN_SHARE = 0.4;
 /** Nodes that the operator of a new node has addresses of. */
 const BOOTSTRAP_NODES = 2;
 /** Milliseconds for which nothing may change before the nodes count as agreed; also the time of the idle traffic. */
@@ -57,10 +57,13 @@ export interface SimulationReport {
 }
 
 /** Runs one simulation. The whole process is on virtual time meanwhile: one at a time. */
-export async function simulate(options: SimulationOptions): Promise<SimulationReport> {
+export async function simulate(
+  options: SimulationOptions,
+  components: { observer?: GossipObserver } = {},
+): Promise<SimulationReport> {
   const clock = new VirtualClock({ seed: options.seed });
   try {
-    return await new Simulation(options, clock).run();
+    return await new Simulation(options, clock, components.observer).run();
   } finally {
     clock.stop();
   }
@@ -75,16 +78,25 @@ class Simulation {
   readonly #propagation: Propagation;
   readonly #faults: Faults;
   readonly #workload: Workload;
+  readonly #observer: GossipObserver | undefined;
   #failure: unknown;
 
-  constructor(options: SimulationOptions, clock: VirtualClock) {
+  constructor(options: SimulationOptions, clock: VirtualClock, observer: GossipObserver | undefined) {
     const { seed, nodes: count, latencyMs, uploadMbit, loss, liars, authors } = options;
     const now = () => clock.now;
     this.#options = options;
+    this.#observer = observer;
     this.#clock = clock;
     this.#trace = new Trace({ now });
     const links = new Links({ seed, latencyMs, bytesPerMs: (uploadMbit * 1_000) / 8, loss }, { now });
-    const world: World = { links, trace: this.#trace, hosts: new Map(), wires: new Set(), parsed: new Map() };
+    const world: World = {
+      links,
+      trace: this.#trace,
+      hosts: new Map(),
+      wires: new Set(),
+      parsed: new Map(),
+      observer,
+    };
     const shared = new SharedContent();
     const parts: NodeParts = {
       seed,
@@ -115,9 +127,10 @@ class Simulation {
   async run(): Promise<SimulationReport> {
     const clock = this.#clock;
     this.#begin();
-    await clock.runUntil(() => this.#elapsed(JOIN_MS + WARM_UP_MS), Number.POSITIVE_INFINITY);
+    await clock.runUntil(() => this.#elapsed(this.#options.warmUpMs), Number.POSITIVE_INFINITY);
     const firstUpdateAt = clock.now;
     const before = this.#trace.traffic();
+    this.#observer?.begin();
     const during = this.#workload.begin();
     this.#faults.begin(this.#options, during);
     const { partition, patienceMs } = this.#options;
@@ -140,7 +153,7 @@ class Simulation {
   /** Starts the nodes one after another; each knows some that began before. */
   #begin(): void {
     const random = seededRandom(`${this.#options.seed} joining`);
-    const interval = Math.min(JOIN_INTERVAL_MS, JOIN_MS / this.#nodes.length);
+    const interval = Math.min(JOIN_INTERVAL_MS, (JOIN_SHARE * this.#options.warmUpMs) / this.#nodes.length);
     for (const node of this.#nodes) {
       setTimeout(() => {
         // Those with a number below that run by now: who began in the same moment has no address yet.

@@ -52,7 +52,7 @@ export class Wire {
     else {
       setTimeout(() => {
         if (this.#open) arrived();
-      }, wait);
+      }, Math.ceil(wait));
     }
   }
 

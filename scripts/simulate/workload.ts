@@ -38,7 +38,7 @@ export class Workload {
 
   /** Plans all updates from now on. @returns milliseconds until the last of them */
   begin(): number {
-    const { seed, updates, intervalMs, large, largeBytes, payloadBytes: smallBytes } = this.#options;
+    const { seed, updates, intervalMs, regular, large, largeBytes, payloadBytes: smallBytes } = this.#options;
     const random = seededRandom(`${seed} workload`);
     let at = 0;
     for (let n = 0; n < updates; n++) {
@@ -46,7 +46,7 @@ export class Workload {
       const size = random() < large ? largeBytes : smallBytes;
       const run = () => this.#contribute(author, `update ${n}`, size);
       setTimeout(run, at);
-      if (n < updates - 1) at += exponential(intervalMs, random);
+      if (n < updates - 1) at += regular ? intervalMs : exponential(intervalMs, random);
     }
     return at;
   }

@@ -41,6 +41,15 @@ export class Mesh {
     return [...this.peers, ...others.slice(0, Math.max(0, D - this.peers.size))];
   }
 
+  /** A peer listens to the topic; true when it is in the mesh from now on, because there is much room. */
+  subscribed(peer: string): boolean {
+    this.subscribers.add(peer);
+    const room = this.peers.size < D_LO && !this.peers.has(peer);
+    if (!room || this.#scores.score(peer) < 0 || this.#backsOff(peer, HEARTBEAT_MS)) return false;
+    this.#add(peer);
+    return true;
+  }
+
   /** A peer wants to be in the mesh; false when it is to be told that it is not. */
   graft(peer: string): boolean {
     if (this.peers.has(peer)) return true;

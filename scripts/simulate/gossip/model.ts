@@ -86,6 +86,11 @@ export class GossipModel extends EventTarget {
     return { recipients };
   }
 
+  /** Peers in the mesh of a topic. */
+  meshSize(topic: string): number {
+    return this.#meshes.get(topic)?.peers.size ?? 0;
+  }
+
   addPeer(id: PeerId, dialled: boolean): void {
     this.#peers.set(id.toString(), { id, dialled, unwanted: new Map() });
     if (this.#meshes.size > 0) this.#send(id, { subscribe: [...this.#meshes.keys()] });
@@ -103,7 +108,8 @@ export class GossipModel extends EventTarget {
     const peer = this.#peers.get(key);
     const score = this.#scores.score(key);
     if (peer === undefined || score < SCORE_THRESHOLDS.graylistThreshold) return;
-    for (const topic of rpc.subscribe ?? []) this.#meshes.get(topic)?.subscribers.add(key);
+    const joined = (rpc.subscribe ?? []).filter((topic) => this.#meshes.get(topic)?.subscribed(key) === true);
+    if (joined.length > 0) this.#send(from, { graft: joined });
     for (const topic of rpc.unsubscribe ?? []) this.#meshes.get(topic)?.leave(key);
     for (const message of rpc.messages ?? []) void this.#take(peer, message);
     const mayGossip = score >= SCORE_THRESHOLDS.gossipThreshold;
