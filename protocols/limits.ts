@@ -11,7 +11,13 @@ import {
   MAX_SIGNED_HEAD_BYTES,
 } from '../src/log/index.ts';
 
-export { BLOCK_BYTES, MAX_CONTENT_BYTES, MAX_SIGNED_HEAD_BYTES, MAX_SIGNED_RECORD_BYTES } from '../src/log/index.ts';
+export {
+  BLOCK_BYTES,
+  MAX_CONTENT_BYTES,
+  MAX_SIGNED_HEAD_BYTES,
+  MAX_SIGNED_RECORD_BYTES,
+  MAX_SIGNED_SEAL_BYTES,
+} from '../src/log/index.ts';
 
 export const KIB = 1024;
 export const MIB = 1024 * KIB;

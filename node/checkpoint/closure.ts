@@ -1,6 +1,6 @@
 import type { CID } from 'multiformats/cid';
 import type { Charter, SignedRecord } from '../../src/log/index.ts';
-import { canonicalOrder, decodeManifest, decodeSigned, Log } from '../../src/log/index.ts';
+import { canonicalOrder, decodeManifest, decodeSigned, Log, payloadOf } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import { NodeError } from '../errors.ts';
 import { cidNames } from '../files.ts';
@@ -29,9 +29,9 @@ export async function readClosure(
     for (const id of canonicalOrder(records.values(), community.charterId.bytes)) {
       run.signal?.throwIfAborted();
       const signed = records.get(id.toString())!;
-      const { payload } = signed.record;
-      const size = await payloadSize(objects, payload);
-      if (size !== undefined && (await blobs.has(payload, size))) log.setPayload(payload, size);
+      const payload = payloadOf(signed.record);
+      const size = payload === null ? undefined : await payloadSize(objects, payload);
+      if (payload !== null && size !== undefined && (await blobs.has(payload, size))) log.setPayload(payload, size);
       if (log.addRecord(signed).outcome !== 'held') {
         missing.push(id.toString());
         break;

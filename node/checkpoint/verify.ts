@@ -88,7 +88,7 @@ export async function verifyCheckpoint(
       charter: home.charter,
     });
     cleanup.push(() => payloads.close());
-    const judge = new Judge({ policy: charter.admission }, { worker: payloads, files });
+    const judge = new Judge({ worker: payloads, files });
     const view = await deriveView({ charter, charterId: id }, { log, judge }, run);
     checkRecipe(view, sidecar.recipeId);
     checkMetadata(directory, view);

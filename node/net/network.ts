@@ -12,8 +12,15 @@ import {
   SYNC_PROTOCOL,
   sync,
 } from '../../protocols/index.ts';
-import type { SignedRecord, SigningKey } from '../../src/log/index.ts';
-import { decodeSigned, decodeSignedHead, encodeSigned, keySeed } from '../../src/log/index.ts';
+import type { SignedRecord, SignedSeal, SigningKey } from '../../src/log/index.ts';
+import {
+  decodeSigned,
+  decodeSignedHead,
+  decodeSignedSeal,
+  encodeSigned,
+  encodeSignedSeal,
+  keySeed,
+} from '../../src/log/index.ts';
 import type { Community } from '../core/community.ts';
 import { Serial } from '../core/serial.ts';
 import type { Logger } from '../logger.ts';
@@ -22,7 +29,7 @@ import { VERSION } from '../version.ts';
 import { Dialer } from './dialer.ts';
 import { Fetcher } from './fetcher.ts';
 import { Follower } from './follower.ts';
-import { judgeUpdate } from './gossip-judge.ts';
+import { judgeSeal, judgeUpdate } from './gossip-judge.ts';
 import { HeadTurn } from './head-turn.ts';
 import { Heads } from './heads.ts';
 import { dialableFrom, knownPeers } from './known-peers.ts';
@@ -168,6 +175,14 @@ export class Network {
           return heads.judge(head, from.toString());
         }),
       onHead: (head, from) => this.#followHead(head, from),
+      judgeSeal: (seal, from) =>
+        judging.run(async () => {
+          await turns.next();
+          return judgeSeal(community.book, seal, () => this.#syncer.with(from));
+        }),
+      onSeal: async (seal) => {
+        await community.book.takeSeal(decodeSignedSeal(seal));
+      },
     });
   }
 
@@ -198,6 +213,15 @@ export class Network {
       await this.#topics.publishUpdate({ record: encodeSigned(signed), payload: inline });
     } catch (error) {
       this.#logger.debug({ err: error }, 'gossip did not take the update; peers will find it by sync');
+    }
+  }
+
+  /** Gossips an own seal that is already durable. */
+  async publishSeal(signed: SignedSeal): Promise<void> {
+    try {
+      await this.#topics.publishSeal(encodeSignedSeal(signed));
+    } catch (error) {
+      this.#logger.debug({ err: error }, 'gossip did not take the seal; peers will find it by sync');
     }
   }
 
@@ -256,11 +280,10 @@ export class Network {
   #scheduleHead(): void {
     this.#headTimer ??= setTimeout(() => {
       this.#headTimer = undefined;
-      const { view, offered } = this.#community;
+      const { view } = this.#community;
       if (view === undefined) return;
-      // Also one that was finished before this node was on the network.
-      const finished = offered?.recipe === view.recipeId.toString() ? offered.document : null;
-      this.heads.sign(view, finished);
+      // Also of checkpoints that were finished before this node was on the network.
+      this.heads.sign(view, (recipe) => this.#community.offered(recipe));
       this.#headTurn.changed();
     }, HEAD_INTERVAL_MS);
   }

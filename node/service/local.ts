@@ -1,28 +1,39 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 // Not the whole of `compute`: this thread needs no runtime.
 import { describeEigensolver, type EigensolverStatus } from '../../src/compute/eigen/index.ts';
-import { encodeRecipe, idOf, keyToText, MERGE_ALGORITHM } from '../../src/log/index.ts';
+import { encodeRecipe, idOf, keyToText, MERGE_ALGORITHM, parseId } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import { type Pulled, type PullOptions, pullLocal } from '../checkpoint/pull.ts';
 import type { Community } from '../core/community.ts';
 import { contribute } from '../core/contribute.ts';
 import type { FoldedCheckpoint } from '../core/fold-loop.ts';
+import { amend, revoke, seal } from '../core/governing.ts';
 import type { View } from '../core/view.ts';
 import { NodeError } from '../errors.ts';
 import type { Network } from '../net/network.ts';
 import { VERSION } from '../version.ts';
 import { describeUpdates, findUpdate, listWaiting } from './describe.ts';
+import { describeChanges } from './describe-record.ts';
+import { describeRules, describeSealed } from './describe-seals.ts';
 import type {
+  AmendmentDocument,
+  AmendRequest,
   ContributeDocument,
   ContributeRequest,
+  DryRunDocument,
   EngineStatus,
   NodeEvent,
   PeerDocument,
+  RevokeDocument,
+  RevokeRequest,
+  RulesDocument,
+  SealDocument,
   StatusDocument,
   UpdateDocument,
   WhyDocument,
 } from './documents.ts';
 import { EventStream } from './event-stream.ts';
+import { describeRulesInEffect, dryRun, readChanges } from './governing.ts';
 import { describePeers } from './peers.ts';
 import type { NodeService } from './service.ts';
 
@@ -51,6 +62,7 @@ export class LocalService implements NodeService {
       tell({ type: 'recipe', id: recipeId.toString(), updates: accepted.length }),
     );
     community.on('fold', (updates, target) => tell({ type: 'fold', updates, target }));
+    community.on('seal', ({ id, seal }) => tell({ type: 'seal', id: id.toString(), number: seal.number }));
     community.on('checkpoint', ({ recipe }) => tell({ type: 'checkpoint', recipe }));
     community.on('problem', (problem) => {
       if (problem !== null) tell({ type: 'problem', ...problem });
@@ -98,14 +110,16 @@ export class LocalService implements NodeService {
         held: log.size,
         pending: log.pendingSize,
         accepted: view?.accepted.length ?? 0,
-        declined: view === undefined ? 0 : view.updates.length - view.accepted.length,
+        declined: view === undefined ? 0 : [...view.decisions.values()].filter(({ accepted }) => !accepted).length,
       },
       waiting: listWaiting(community),
       recipe: {
         id: view?.recipeId.toString() ?? this.#emptyRecipe(),
         updates: view?.accepted.length ?? 0,
-        provisional: true,
+        provisional: view?.sealed === null || view?.sealed.recipeId.equals(view.recipeId) !== true,
       },
+      sealed: view === undefined ? null : describeSealed(view),
+      rules: describeRules(community, view),
       deciding: community.deciding,
       folding: community.folding && { updates: community.folding.done, target: community.folding.total },
       checkpoint: community.checkpoint ?? null,
@@ -132,14 +146,55 @@ export class LocalService implements NodeService {
   async why(id: string): Promise<WhyDocument> {
     const update = await this.show(id);
     const decision = this.community.view?.decisions.get(update.id);
-    const { verdict, gate, provisional, deciding } = update;
-    return { update: update.id, verdict, gate, provisional, deciding, gates: decision?.gates ?? [] };
+    const { verdict, gate, takenOut, epoch, provisional, deciding } = update;
+    const gates = decision?.gates ?? [];
+    return { update: update.id, verdict, gate, takenOut, epoch, provisional, deciding, gates };
   }
 
   async contribute(request: ContributeRequest, options: RunOptions = {}): Promise<ContributeDocument> {
     const done = await contribute(this.community, request, options);
     if (done.signed !== null) await this.#network?.publish(done.signed, done.inline);
     return done.document;
+  }
+
+  async rules(): Promise<RulesDocument> {
+    return describeRulesInEffect(this.community);
+  }
+
+  async amend({ changes, note = '' }: AmendRequest): Promise<AmendmentDocument> {
+    const signed = await amend(this.community, { changes: readChanges(changes), note });
+    await this.#network?.publish(signed, null);
+    const { id, record } = signed;
+    return { id: id.toString(), number: record.number, note: record.note, changes: describeChanges(record) };
+  }
+
+  async dryRun(changes: AmendRequest['changes'], options: RunOptions = {}): Promise<DryRunDocument> {
+    return dryRun(this.community, readChanges(changes), options);
+  }
+
+  async revoke({ update, note = '' }: RevokeRequest): Promise<RevokeDocument> {
+    const { id } = await this.show(update);
+    const signed = await revoke(this.community, { target: parseId(id), note });
+    await this.#network?.publish(signed, null);
+    const { takenOut, recipeId } = await this.community.settled();
+    const effective = takenOut.has(id) ? 'now' : 'at the next seal';
+    return { revocation: signed.id.toString(), update: id, effective, recipe: recipeId.toString() };
+  }
+
+  async seal(options: RunOptions = {}): Promise<SealDocument | null> {
+    const signed = await seal(this.community, options);
+    if (signed === null) return null;
+    await this.#network?.publishSeal(signed);
+    const { number, decisions, amendments, revocations, recipe, accepted } = signed.seal;
+    return {
+      seal: signed.id.toString(),
+      number,
+      records: decisions.length,
+      amendments: amendments.map(String),
+      revocations: revocations.map(String),
+      recipe: recipe.toString(),
+      updates: accepted,
+    };
   }
 
   async pull(request: PullOptions, options: RunOptions = {}): Promise<Pulled> {

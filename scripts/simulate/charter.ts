@@ -10,12 +10,17 @@ export interface SimulatedCommunity {
   readonly charterBytes: Uint8Array;
 }
 
-/** An open community over a base that nobody has: nothing is folded in a simulation. */
-export function simulatedCommunity(seed: string): SimulatedCommunity {
+/**
+ * An open community over a base that nobody has: nothing is folded in a simulation.
+ *
+ * @param sealers - public keys, one of which is enough; without any nothing is ever sealed
+ */
+export function simulatedCommunity(seed: string, sealers: readonly Uint8Array[] = []): SimulatedCommunity {
   const admission = policyForBase([{ elements: 1_000_000, sumSquares: 1_000 }]);
   const charter = createCharter({
     name: `simulation ${seed}`,
     owner: keyFromSeed(seededBytes(`${seed} owner`)).publicKey,
+    sealers: { keys: sealers, threshold: Math.min(1, sealers.length) },
     membership: 'open',
     budgets: { updates: 10_000, bytes: 2 ** 40 },
     admission,

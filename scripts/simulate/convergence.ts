@@ -7,7 +7,7 @@ import type { SimNode } from './node.ts';
 export class Convergence {
   readonly #now: () => number;
   readonly #nodes: readonly SimNode[];
-  /** What each honest node that runs has: recipe and tips of its log, which name all that it holds. */
+  /** What each honest node that runs has: recipe, last seal, and tips of its log, which name all that it holds. */
   readonly #states = new Map<number, string>();
   readonly #counts = new Map<string, number>();
   #changedAt = 0;
@@ -21,7 +21,8 @@ export class Convergence {
   changed(node: SimNode): void {
     if (!node.honest) return;
     const { view } = node.community ?? {};
-    const next = node.online && view !== undefined ? `${view.recipeId} ${view.frontier.join(' ')}` : undefined;
+    const seal = view?.seals.at(-1)?.id ?? '-';
+    const next = node.online && view !== undefined ? `${view.recipeId} ${seal} ${view.frontier.join(' ')}` : undefined;
     const before = this.#states.get(node.index);
     if (next === before) return;
     this.#changedAt = this.#now();

@@ -1,6 +1,6 @@
 import type { PeerId } from '@libp2p/interface';
 import { encodeUpdate, MAX_INLINE_PAYLOAD_BYTES, updatesTopic } from '../../protocols/index.ts';
-import { encodeSigned, manifestOf, type SignedRecord, signRecord } from '../../src/log/index.ts';
+import { encodeSigned, manifestOf, type SignedUpdate, signRecord } from '../../src/log/index.ts';
 import type { Place } from './host.ts';
 import { SimNode } from './node.ts';
 import { payloadBytes } from './payloads.ts';
@@ -17,7 +17,7 @@ abstract class Liar extends SimNode {
 
 /** Announces updates, and gives nobody their payloads. */
 export class Withholder extends Liar {
-  override async contribute(payload: Uint8Array, title: string): Promise<SignedRecord> {
+  override async contribute(payload: Uint8Array, title: string): Promise<SignedUpdate> {
     const signed = await this.append(payload, title);
     const { payload: id } = signed.record;
     await this.disk.blobs.delete(id);
@@ -45,9 +45,9 @@ export class Forger extends Liar {
 
 /** Signs two updates with one `seq` and sends each to one half of its peers; then further ones to all. */
 export class Equivocator extends Liar {
-  #first: SignedRecord | undefined;
+  #first: SignedUpdate | undefined;
 
-  override async contribute(payload: Uint8Array, title: string): Promise<SignedRecord> {
+  override async contribute(payload: Uint8Array, title: string): Promise<SignedUpdate> {
     if (this.#first === undefined) {
       this.#first = await this.append(payload, title);
       await this.#tell(this.#first, payload, isOdd);
@@ -58,14 +58,14 @@ export class Equivocator extends Liar {
   }
 
   /** Another record in the place of one that is signed already. */
-  async #forge(first: SignedRecord, payload: Uint8Array, only: (peer: PeerId) => boolean): Promise<SignedRecord> {
+  async #forge(first: SignedUpdate, payload: Uint8Array, only: (peer: PeerId) => boolean): Promise<SignedUpdate> {
     const { id } = await manifestOf(payload);
     const signed = signRecord({ ...first.record, payload: id }, this.author);
     await this.#tell(signed, payload, only);
     return signed;
   }
 
-  async #tell(signed: SignedRecord, payload: Uint8Array, only: (peer: PeerId) => boolean): Promise<void> {
+  async #tell(signed: SignedUpdate, payload: Uint8Array, only: (peer: PeerId) => boolean): Promise<void> {
     const topic = updatesTopic(this.parts.community.charterId);
     const inline = payload.length <= MAX_INLINE_PAYLOAD_BYTES ? payload : null;
     await this.host.gossip.publish(topic, encodeUpdate({ record: encodeSigned(signed), payload: inline }), only);

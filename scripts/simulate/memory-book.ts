@@ -9,9 +9,13 @@ import {
   type IdentifiedManifest,
   Log,
   type LogChange,
+  type LogRecord,
   type Manifest,
   manifestOf,
+  payloadOf,
+  type SealOutcome,
   type SignedRecord,
+  type SignedSeal,
   type Validity,
 } from '../../src/log/index.ts';
 import { MemoryBlobs, MemoryObjects, type SharedContent } from './memory-stores.ts';
@@ -21,18 +25,28 @@ export interface Disk {
   readonly blobs: MemoryBlobs;
   readonly objects: MemoryObjects;
   readonly records: Map<string, SignedRecord>;
+  readonly seals: Map<string, SignedSeal>;
 }
 
 export function emptyDisk(shared: SharedContent): Disk {
-  return { blobs: new MemoryBlobs({ shared }), objects: new MemoryObjects(), records: new Map() };
+  return { blobs: new MemoryBlobs({ shared }), objects: new MemoryObjects(), records: new Map(), seals: new Map() };
 }
 
-type Listener = Pick<RecordBookListener, 'onHeld' | 'onMissing'>;
+type Listener = Pick<RecordBookListener, 'onHeld' | 'onMissing' | 'onSeal'>;
 
 /** The parts of `RecordBook` that the network uses. */
 type Book = Pick<
   RecordBook,
-  'judge' | 'take' | 'publish' | 'learnManifest' | 'learnPayload' | 'expire' | 'manifest' | 'nextLink'
+  | 'charterId'
+  | 'judge'
+  | 'take'
+  | 'takeSeal'
+  | 'publish'
+  | 'learnManifest'
+  | 'learnPayload'
+  | 'expire'
+  | 'manifest'
+  | 'nextLink'
 >;
 
 /**
@@ -43,8 +57,8 @@ export class MemoryBook implements Book {
   readonly log: Log;
   readonly blobs: MemoryBlobs;
   readonly objects: MemoryObjects;
-  readonly #records: Map<string, SignedRecord>;
-  readonly #charterId: CID;
+  readonly #disk: Disk;
+  readonly charterId: CID;
   readonly #listener: Listener;
   readonly #serial = new Serial();
   #telling: NodeJS.Immediate | undefined;
@@ -52,21 +66,25 @@ export class MemoryBook implements Book {
   constructor(options: { charter: Charter; charterId: CID }, components: { disk: Disk; listener: Listener }) {
     const { charter, charterId } = options;
     this.log = new Log({ charter, charterId });
-    this.#charterId = charterId;
+    this.charterId = charterId;
     this.#listener = components.listener;
+    this.#disk = components.disk;
     this.blobs = components.disk.blobs;
     this.objects = components.disk.objects;
-    this.#records = components.disk.records;
   }
 
   /** Reads what is on the disk. */
   async open(): Promise<void> {
-    for (const id of canonicalOrder(this.#records.values(), this.#charterId.bytes)) {
-      const signed = this.#records.get(id.toString())!;
-      const { payload } = signed.record;
-      this.log.setPayload(payload, (await this.manifest(payload))!.size);
+    const { records, seals } = this.#disk;
+    for (const id of canonicalOrder(records.values(), this.charterId.bytes)) {
+      const signed = records.get(id.toString())!;
+      const payload = payloadOf(signed.record);
+      const manifest = payload && (await this.manifest(payload));
+      if (payload !== null && manifest) this.log.setPayload(payload, manifest.size);
       this.log.addRecord(signed);
     }
+    // After the records: amendments say who may seal.
+    for (const signed of [...seals.values()].sort((a, b) => a.seal.number - b.seal.number)) this.log.seals.add(signed);
   }
 
   async close(): Promise<void> {
@@ -75,7 +93,7 @@ export class MemoryBook implements Book {
   }
 
   judge(signed: SignedRecord, payloadSize: number | undefined): Validity {
-    return judgeRecord(signed, payloadSize, { log: this.log, charterId: this.#charterId });
+    return judgeRecord(signed, payloadSize, { log: this.log, charterId: this.charterId });
   }
 
   nextLink(author: Uint8Array): NextLink {
@@ -94,16 +112,31 @@ export class MemoryBook implements Book {
     });
   }
 
-  publish(
+  takeSeal(signed: SignedSeal): Promise<SealOutcome> {
+    return this.#serial.run(async () => {
+      if (!signed.seal.charter.equals(this.charterId)) return 'untrusted';
+      const { outcome, kept, dropped } = this.log.seals.add(signed);
+      if (dropped !== undefined) this.#disk.seals.delete(dropped.id.toString());
+      if (kept === undefined) return outcome;
+      this.#disk.seals.set(kept.id.toString(), kept);
+      this.#listener.onSeal(kept);
+      return outcome;
+    });
+  }
+
+  publish<R extends LogRecord>(
     author: Uint8Array,
-    manifest: Pick<IdentifiedManifest, 'bytes' | 'manifest'>,
-    make: (link: NextLink) => SignedRecord,
-  ): Promise<SignedRecord> {
+    content: Pick<IdentifiedManifest, 'bytes' | 'manifest'> | null,
+    make: (link: NextLink) => SignedRecord<R>,
+  ): Promise<SignedRecord<R>> {
     return this.#serial.run(async () => {
       const signed = make(this.nextLink(author));
-      requirePublishable(this.judge(signed, manifest.manifest.size));
-      await this.objects.put(signed.record.payload, manifest.bytes);
-      this.#apply(this.log.setPayload(signed.record.payload, manifest.manifest.size));
+      requirePublishable(this.judge(signed, content?.manifest.size));
+      const payload = payloadOf(signed.record);
+      if (payload !== null && content !== null) {
+        await this.objects.put(payload, content.bytes);
+        this.#apply(this.log.setPayload(payload, content.manifest.size));
+      }
       this.#apply(this.log.addRecord(signed).change);
       return signed;
     });
@@ -131,7 +164,7 @@ export class MemoryBook implements Book {
 
   async #keepInline(signed: SignedRecord, payload: Uint8Array): Promise<void> {
     const { manifest, bytes, id } = await manifestOf(payload);
-    if (!id.equals(signed.record.payload) || this.judge(signed, manifest.size).verdict !== 'valid') return;
+    if (payloadOf(signed.record)?.equals(id) !== true || this.judge(signed, manifest.size).verdict !== 'valid') return;
     if (!this.log.hasPayloadRoom(signed, manifest.size)) return;
     await this.blobs.put(id, payload);
     await this.objects.put(id, bytes);
@@ -139,7 +172,7 @@ export class MemoryBook implements Book {
   }
 
   #apply({ held }: LogChange): void {
-    for (const signed of held) this.#records.set(signed.id.toString(), signed);
+    for (const signed of held) this.#disk.records.set(signed.id.toString(), signed);
     if (held.length > 0) this.#listener.onHeld(held);
   }
 

@@ -1,9 +1,18 @@
-import type { Community } from '../../node/core/community.ts';
+import { AutoSealer } from '../../node/core/auto-sealer.ts';
+import { revoke } from '../../node/core/governing.ts';
 import type { Logger } from '../../node/logger.ts';
 import { Network } from '../../node/net/network.ts';
 import { PeerBook, type RememberedPeer } from '../../node/net/peer-book.ts';
 import { MAX_INLINE_PAYLOAD_BYTES } from '../../protocols/index.ts';
-import { keyFromSeed, manifestOf, type SignedRecord, type SigningKey, signRecord } from '../../src/log/index.ts';
+import {
+  equalKeys,
+  keyFromSeed,
+  manifestOf,
+  type SignedRecord,
+  type SignedUpdate,
+  type SigningKey,
+  signRecord,
+} from '../../src/log/index.ts';
 import type { SimulatedCommunity } from './charter.ts';
 import { MemoryCommunity } from './community.ts';
 import { type Place, type SimHost, simulatedHost, type World } from './host.ts';
@@ -37,14 +46,15 @@ export class SimNode {
   readonly #listener: NodeListener;
   readonly #bootstrap: SimNode[] = [];
   #remembered: readonly RememberedPeer[] = [];
-  #running: { community: MemoryCommunity; network: Network; book: PeerBook } | undefined;
+  #running: { community: MemoryCommunity; network: Network; book: PeerBook; sealer: AutoSealer } | undefined;
+  #sealEvery: number | undefined;
 
   constructor(index: number, parts: NodeParts, listener: NodeListener) {
     this.index = index;
     this.parts = parts;
     this.#listener = listener;
     this.#key = keyFromSeed(seededBytes(`${parts.seed} node ${index}`));
-    this.author = keyFromSeed(seededBytes(`${parts.seed} author ${index}`));
+    this.author = authorKey(parts.seed, index);
     this.disk = emptyDisk(parts.shared);
   }
 
@@ -68,7 +78,8 @@ export class SimNode {
 
   async start(): Promise<void> {
     const { community: options, payloads, logger } = this.parts;
-    const community = new MemoryCommunity(options, { disk: this.disk, payloads });
+    const keys = { owner: null, sealers: [this.author] };
+    const community = new MemoryCommunity(options, { author: this.author, keys, disk: this.disk, payloads });
     const book = new PeerBook({ path: null });
     for (const { id, addresses } of this.#remembered) book.learn(id, addresses, 'peer');
     for (const node of this.#bootstrap) book.learn(node.peerId, [node.#address], 'configured');
@@ -77,8 +88,7 @@ export class SimNode {
     const network = await Network.start(
       { listen: [this.#listen], charterBytes: options.charterBytes },
       {
-        // What the network uses of a community is all there; files and workers, which it does not touch, are not.
-        community: community as unknown as Community,
+        community: community.asCommunity,
         key: this.#key,
         book,
         logger,
@@ -87,7 +97,12 @@ export class SimNode {
       },
     );
     this.#peerId = network.peerId;
-    this.#running = { community, network, book };
+    const sealer = new AutoSealer(
+      { updates: this.#sealEvery },
+      { community: community.asCommunity, onSealed: (signed) => network.publishSeal(signed), logger },
+    );
+    sealer.start();
+    this.#running = { community, network, book, sealer };
     this.#listener.onChange(this);
   }
 
@@ -102,11 +117,30 @@ export class SimNode {
     }
     this.#listener.onChange(this);
     await running.network.stop();
-    await running.community.close();
+    // The sealer waits for admission, which ends with the community.
+    await Promise.all([running.sealer.stop(), running.community.close()]);
+  }
+
+  /** The operator lets it seal by itself, after so many accepted updates; it has to be a sealer. */
+  sealEvery(updates: number): void {
+    this.#sealEvery = updates;
+  }
+
+  /** Takes the newest of the own updates out that is still in; null when there is none. */
+  async revokeNewest(): Promise<SignedRecord | null> {
+    const { community, network } = this.#running!;
+    const { view } = community;
+    const own = view?.accepted.findLast(({ cid }) =>
+      equalKeys(community.book.log.get(cid)!.record.author, this.author.publicKey),
+    );
+    if (own === undefined) return null;
+    const signed = await revoke(community.asCommunity, { target: own.cid, note: 'a mistake' });
+    await network.publish(signed, null);
+    return signed;
   }
 
   /** Contributes an update of these bytes. */
-  async contribute(payload: Uint8Array, title: string): Promise<SignedRecord> {
+  async contribute(payload: Uint8Array, title: string): Promise<SignedUpdate> {
     const { network } = this.#running!;
     const signed = await this.append(payload, title);
     await network.publish(signed, payload.length <= MAX_INLINE_PAYLOAD_BYTES ? payload : null);
@@ -114,7 +148,7 @@ export class SimNode {
   }
 
   /** Signs an update and appends it to the own log, without telling anybody. */
-  protected async append(payload: Uint8Array, title: string): Promise<SignedRecord> {
+  protected async append(payload: Uint8Array, title: string): Promise<SignedUpdate> {
     const { community } = this.#running!;
     const manifest = await manifestOf(payload);
     await this.disk.blobs.put(manifest.id, payload);
@@ -163,4 +197,9 @@ export class SimNode {
   get #address(): string {
     return `${this.#listen}/p2p/${this.#peerId}`;
   }
+}
+
+/** The key that a node's owner signs updates with. */
+export function authorKey(seed: string, index: number): SigningKey {
+  return keyFromSeed(seededBytes(`${seed} author ${index}`));
 }

@@ -25,6 +25,10 @@ export interface SimulationOptions {
   readonly largeBytes: number;
   /** Share of the updates that have a large payload. */
   readonly large: number;
+  /** The first node seals after so many accepted updates; 0 for never. */
+  readonly seal: number;
+  /** Share of the contributions that take an update of the same author out instead. */
+  readonly revoke: number;
   /** The network is cut: this share of the nodes against the others, in milliseconds after the first update. */
   readonly partition: { readonly share: number; readonly fromMs: number; readonly toMs: number } | null;
   /** Honest nodes that stop in a minute; each comes back after some seconds. */
@@ -49,6 +53,8 @@ export const DEFAULTS: SimulationOptions = {
   payloadBytes: 16 * 1024,
   largeBytes: 320 * 1024,
   large: 0.2,
+  seal: 0,
+  revoke: 0,
   partition: null,
   churn: 0,
   liars: 0,
@@ -67,6 +73,8 @@ export const HELP = `npm run simulate -- [options]
   --loss P             probability that a message has to be sent again (${DEFAULTS.loss})
   --payload BYTES      payload that travels in the announcement (${DEFAULTS.payloadBytes})
   --large P            share of updates with ${DEFAULTS.largeBytes} bytes, which are fetched (${DEFAULTS.large})
+  --seal N             the first node seals after N accepted updates (${DEFAULTS.seal}: never)
+  --revoke P           share of contributions that take an own update out instead (${DEFAULTS.revoke})
   --partition S[:A-B]  cut the share S of the nodes off, from A to B seconds after the first update (0.5:10-70)
   --churn N            nodes that stop for a while, per minute (${DEFAULTS.churn})
   --liars N            nodes that withhold, forge or equivocate (${DEFAULTS.liars})
@@ -98,6 +106,8 @@ export function parseCommand(args: readonly string[]): Command {
       loss: text,
       payload: text,
       large: text,
+      seal: text,
+      revoke: text,
       partition: text,
       churn: text,
       liars: text,
@@ -125,6 +135,8 @@ export function parseCommand(args: readonly string[]): Command {
     loss: number('loss', values.loss, DEFAULTS.loss, [0, 0.9]),
     payloadBytes: number('payload', values.payload, DEFAULTS.payloadBytes, [1, DEFAULTS.largeBytes]),
     large: number('large', values.large, DEFAULTS.large, [0, 1]),
+    seal: number('seal', values.seal, DEFAULTS.seal, many),
+    revoke: number('revoke', values.revoke, DEFAULTS.revoke, [0, 1]),
     churn: number('churn', values.churn, DEFAULTS.churn, many),
     liars: number('liars', values.liars, DEFAULTS.liars, [0, nodes - 1]),
     partition: values.partition === undefined ? null : parsePartition(values.partition),

@@ -15,12 +15,13 @@ export class Propagation {
   }
 
   changed(node: SimNode): void {
-    const updates = node.community?.view?.updates;
-    if (!node.honest || updates === undefined) return;
+    const records = node.community?.view?.records;
+    if (!node.honest || records === undefined) return;
     const known = this.#known.get(node.index) ?? new Set<string>();
     this.#known.set(node.index, known);
-    if (known.size >= updates.length) return;
-    for (const { id } of updates) {
+    if (known.size >= records.length) return;
+    for (const { id: cid } of records) {
+      const id = cid.toString();
       if (known.has(id)) continue;
       known.add(id);
       const times = this.#times.get(id) ?? [];

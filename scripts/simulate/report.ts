@@ -14,7 +14,8 @@ export function renderReport(report: SimulationReport): string {
     `convergence ${seconds(report.convergenceMs)} after the last update${healed === null ? '' : ' and the heal'}`,
     `an update is decided on by half of the nodes after ${seconds(propagation.half)}, by 95 % after ` +
       `${seconds(propagation.most)}, by all after ${seconds(propagation.all)} (medians), at worst ${seconds(propagation.worst)}`,
-    `${report.held} updates held, ${report.accepted} accepted, ${report.pending} records wait; ${report.stops} nodes stopped and came back`,
+    `${report.held} updates held, ${report.accepted} in the recipe, ${report.revoked} revoked, ${report.seals} seals, ` +
+      `${report.pending} records wait; ${report.stops} nodes stopped and came back`,
     '',
     row(['', 'messages/node', 'kB/node', 'msg/node/update', 'kB/node/update', 'idle msg/node/min']),
     ...[...TRAFFIC_KINDS, 'all' as const].map((kind) => {

@@ -7,7 +7,7 @@ import type { World } from './host.ts';
 import { LIARS } from './liars.ts';
 import { Links } from './links.ts';
 import { SharedContent } from './memory-stores.ts';
-import { type NodeParts, SimNode } from './node.ts';
+import { authorKey, type NodeParts, SimNode } from './node.ts';
 import type { GossipObserver } from './observation.ts';
 import type { SimulationOptions } from './options.ts';
 import { SyntheticPayloads } from './payloads.ts';
@@ -42,9 +42,14 @@ export interface SimulationReport {
   readonly convergenceMs: number;
   /** Milliseconds from a contribution until a share of the honest nodes held it, over all updates. */
   readonly propagation: { readonly half: number; readonly most: number; readonly all: number; readonly worst: number };
+  /** Of one honest node at the end: records held, updates among them, and those in the recipe. */
+  readonly records: number;
   readonly held: number;
   readonly accepted: number;
+  readonly revoked: number;
   readonly pending: number;
+  /** Number of the last seal that is applied. */
+  readonly seals: number;
   readonly stops: number;
   /** All that was sent from the first update until all agreed. */
   readonly traffic: Traffic;
@@ -82,7 +87,7 @@ class Simulation {
   #failure: unknown;
 
   constructor(options: SimulationOptions, clock: VirtualClock, observer: GossipObserver | undefined) {
-    const { seed, nodes: count, latencyMs, uploadMbit, loss, liars, authors } = options;
+    const { seed, nodes: count, latencyMs, uploadMbit, loss, liars, authors, seal } = options;
     const now = () => clock.now;
     this.#options = options;
     this.#observer = observer;
@@ -100,7 +105,7 @@ class Simulation {
     const shared = new SharedContent();
     const parts: NodeParts = {
       seed,
-      community: simulatedCommunity(seed),
+      community: simulatedCommunity(seed, seal > 0 ? [authorKey(seed, 0).publicKey] : []),
       world,
       shared,
       payloads: new SyntheticPayloads({ shared }),
@@ -115,6 +120,7 @@ class Simulation {
       const kind = lying.indexOf(index);
       return new (kind < 0 ? SimNode : LIARS[kind % LIARS.length]!)(index, parts, listener);
     });
+    if (seal > 0) this.#nodes[0]!.sealEvery(seal);
     this.#convergence = new Convergence({ nodes: this.#nodes, now });
     this.#propagation = new Propagation({ nodes: this.#nodes, now });
     this.#faults = new Faults({ seed }, { world, nodes: this.#nodes, states: () => this.#convergence.states });
@@ -179,7 +185,7 @@ class Simulation {
 
   #changed(node: SimNode): void {
     const { view } = node.community ?? {};
-    this.#trace.note('view', node.index, view?.recipeId.toString() ?? '-', view?.updates.length ?? 0);
+    this.#trace.note('view', node.index, view?.recipeId.toString() ?? '-', view?.records.length ?? 0);
     this.#convergence.changed(node);
     this.#propagation.changed(node);
   }
@@ -202,8 +208,11 @@ class Simulation {
       agreedAt: convergence.changedAt,
       convergenceMs: convergence.changedAt - Math.max(lastUpdateAt, healed?.at ?? 0),
       propagation: this.#propagation.summary(contributed),
+      records: view?.records.length ?? 0,
       held: view?.updates.length ?? 0,
       accepted: view?.accepted.length ?? 0,
+      revoked: view?.takenOut.size ?? 0,
+      seals: view?.seals.length ?? 0,
       pending: honest[0]?.community?.book.log.pendingSize ?? 0,
       stops: this.#faults.stops,
       traffic: trafficSince(agreed, before),

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 
 /**
- * What travels: gossiped updates and heads, gossip's own control messages, sync, blocks, addresses of peers, and what
+ * What travels: gossiped updates, seals and heads, gossip's own control messages, sync, blocks, addresses of peers, and what
  * connections cost (handshakes, identify, negotiating a stream).
  */
-export const TRAFFIC_KINDS = ['updates', 'heads', 'control', 'sync', 'blocks', 'peers', 'connect'] as const;
+export const TRAFFIC_KINDS = ['updates', 'seals', 'heads', 'control', 'sync', 'blocks', 'peers', 'connect'] as const;
 export type TrafficKind = (typeof TRAFFIC_KINDS)[number];
 
 export interface Count {

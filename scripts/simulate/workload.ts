@@ -14,7 +14,7 @@ export interface Contributed {
   readonly at: number;
 }
 
-/** The updates of a run: who contributes what and when, planned from the seed. */
+/** The contributions of a run: who contributes what and when, planned from the seed. */
 export class Workload {
   readonly contributed: Contributed[] = [];
   readonly #options: SimulationOptions;
@@ -38,34 +38,41 @@ export class Workload {
 
   /** Plans all updates from now on. @returns milliseconds until the last of them */
   begin(): number {
-    const { seed, updates, intervalMs, regular, large, largeBytes, payloadBytes: smallBytes } = this.#options;
+    const { seed, updates, intervalMs, regular, revoke, large, largeBytes, payloadBytes: smallBytes } = this.#options;
     const random = seededRandom(`${seed} workload`);
     let at = 0;
     for (let n = 0; n < updates; n++) {
       const author = this.#authors[Math.floor(random() * this.#authors.length)]!;
       const size = random() < large ? largeBytes : smallBytes;
-      const run = () => this.#contribute(author, `update ${n}`, size);
+      const revokes = random() < revoke;
+      const run = () => this.#contribute(author, `update ${n}`, size, revokes);
       setTimeout(run, at);
       if (n < updates - 1) at += regular ? intervalMs : exponential(intervalMs, random);
     }
     return at;
   }
 
-  #contribute(author: SimNode, title: string, size: number): void {
+  #contribute(author: SimNode, title: string, size: number, revokes: boolean): void {
+    const again = () => this.#contribute(author, title, size, revokes);
     if (!author.online) {
-      setTimeout(() => this.#contribute(author, title, size), AGAIN_MS);
+      setTimeout(again, AGAIN_MS);
       return;
     }
-    author.contribute(payloadBytes(`${this.#options.seed} ${title}`, size), title).then(
+    this.#publish(author, title, size, revokes).then(
       (signed) => {
         this.contributed.push({ author, signed, at: this.#now() });
         this.#left--;
       },
       (error: unknown) => {
         // An author that was stopped in the middle of it: the update may be on its disk, and is not counted.
-        if (!author.online) this.#contribute(author, title, size);
-        else this.#failure ??= error;
+        if (author.online) this.#failure ??= error;
+        else again();
       },
     );
+  }
+
+  async #publish(author: SimNode, title: string, size: number, revokes: boolean): Promise<SignedRecord> {
+    const revoked = revokes && author.honest ? await author.revokeNewest() : null;
+    return revoked ?? author.contribute(payloadBytes(`${this.#options.seed} ${title}`, size), title);
   }
 }

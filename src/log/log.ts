@@ -1,18 +1,21 @@
 import type { CID } from 'multiformats/cid';
+import { authorKey } from './author-key.ts';
 import { idKey } from './canonical.ts';
-import { authorKey, type Equivocation } from './chains.ts';
+import type { Equivocation } from './chains.ts';
 import type { Charter } from './charter.ts';
 import { Entries } from './entries.ts';
 import { HeldSet } from './held.ts';
-import { Intake } from './intake.ts';
+import { Intake, knownOf } from './intake.ts';
 import { InvalidMemory } from './invalid.ts';
 import type { LogState } from './log-state.ts';
 import type { AddResult, LogChange, LogOptions, Missing, PendingInfo } from './log-types.ts';
+import { charterPast, latestPast, type Past } from './past.ts';
 import { PayloadFacts } from './payloads.ts';
 import { DEFAULT_PENDING_LIMITS, PendingPool } from './pending.ts';
 import { missingParts, payloadRoom, pendingInfos } from './pending-queries.ts';
-import type { SignedRecord } from './record.ts';
-import type { ChainTotals } from './validity.ts';
+import type { SignedRecord } from './record-types.ts';
+import { SealSet } from './seal-set.ts';
+import type { ChainTotals, KnownRecord } from './validity.ts';
 
 /**
  * The index of one community's records, in memory: which are held, which wait and for what.
@@ -24,24 +27,33 @@ export class Log {
   readonly #charter: Charter;
   readonly #state: LogState;
   readonly #intake: Intake;
+  /** The past without amendments. */
+  readonly charterPast: Past;
 
   constructor(options: LogOptions) {
     const { charter, charterId, now = () => performance.now() } = options;
     const limits = { ...DEFAULT_PENDING_LIMITS, ...options.limits };
     this.#charter = charter;
+    this.charterPast = charterPast(charter);
     this.#state = {
       entries: new Entries(),
       held: new HeldSet(),
       pool: new PendingPool(limits),
       invalid: new InvalidMemory(),
       payloads: new PayloadFacts(),
+      seals: new SealSet(charter.sealers.keys),
       payloadBytes: limits.payloadBytes,
     };
-    this.#intake = new Intake(this.#state, { charter, charterId, now });
+    this.#intake = new Intake(this.#state, { charter, charterPast: this.charterPast, charterId, now });
   }
 
   get charter(): Charter {
     return this.#charter;
+  }
+
+  /** The known seals. */
+  get seals(): SealSet {
+    return this.#state.seals;
   }
 
   /** Number of held records. */
@@ -135,6 +147,18 @@ export class Log {
   totals(id: CID): ChainTotals | undefined {
     const entry = this.#state.entries.get(idKey(id));
     return entry?.held === true && entry.totals !== null ? entry.totals : undefined;
+  }
+
+  /** The latest amendment among the held records; null while there is none. */
+  amendmentTip(): Past['tip'] {
+    const pasts = this.heads().map((id) => this.known(id)!.past!);
+    return latestPast(pasts, this.charterPast).tip;
+  }
+
+  /** What a held or waiting record says to those that name it, for `checkValidity`. */
+  known(id: CID): KnownRecord | undefined {
+    const entry = this.#state.entries.get(idKey(id));
+    return entry && knownOf(entry);
   }
 
   /** Whether a record, held or waiting, names the payload. */

@@ -38,5 +38,6 @@ export function controlBytes(rpc: Rpc): number {
 
 /** What a message on a topic counts as. */
 export function kindOfTopic(topic: string): TrafficKind {
-  return topic.endsWith('/heads') ? 'heads' : 'updates';
+  if (topic.endsWith('/heads')) return 'heads';
+  return topic.endsWith('/seals') ? 'seals' : 'updates';
 }

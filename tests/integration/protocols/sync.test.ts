@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { isBreach, logSource, type RecordSink, SYNC_PROTOCOL, type Sync, sync } from '../../../protocols/index.ts';
 import { MAX_KNOWN, MAX_PAGE_RECORDS, MAX_RECORDS_PER_ROUND, REQUEST_RATE } from '../../../protocols/sync/constants.ts';
 import { tipsDigest } from '../../../protocols/sync/schema.ts';
-import { encodeSigned, Log, type SignedRecord } from '../../../src/log/index.ts';
+import { encodeSigned, Log, payloadOf, type SignedRecord } from '../../../src/log/index.ts';
 import { follow, testCharter, testId, testKey } from '../../unit/log/helpers.ts';
 import { answerRaw, cbor, connect, failure, startNode, startRawPeer } from './support.ts';
 
@@ -26,7 +26,7 @@ interface Member {
 function keep(log: Log, records: readonly SignedRecord[]): void {
   for (const signed of records) {
     log.addRecord(signed);
-    log.setPayload(signed.record.payload, 100);
+    log.setPayload(payloadOf(signed.record)!, 100);
   }
 }
 

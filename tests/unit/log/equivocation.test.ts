@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type CharterInput, Log, type LogOptions, type SignedRecord } from '../../../src/log/index.ts';
+import { type CharterInput, Log, type LogOptions, type SignedUpdate } from '../../../src/log/index.ts';
 import { follow, testCharter, testId, testKey } from './helpers.ts';
 
 const [a, b] = [testKey(1), testKey(2)];
@@ -16,7 +16,7 @@ function makeLog(
   };
 }
 
-function add(log: Log, record: SignedRecord) {
+function add(log: Log, record: SignedUpdate) {
   log.setPayload(record.record.payload, BYTES);
   return log.addRecord(record);
 }
@@ -36,7 +36,7 @@ describe('an equivocator’s further records', () => {
 
   it('are superfluous from the proven seq on, and not before it: an earlier fork declines more', () => {
     const { log, of } = makeLog();
-    const chain: SignedRecord[] = [];
+    const chain: SignedUpdate[] = [];
     for (let i = 0; i < 4; i++) chain.push(of(a, community, chain.at(-1) ?? null));
     for (const record of chain) add(log, record);
     const fork = of(a, community, chain[1]!, [], { title: 'other' });
@@ -100,7 +100,7 @@ describe('an equivocator’s further records', () => {
 describe('payloads of waiting records', () => {
   const limits = { payloadBytes: 250 };
   const chain = (of: typeof follow, length: number) => {
-    const made: SignedRecord[] = [];
+    const made: SignedUpdate[] = [];
     for (let i = 0; i < length; i++) made.push(of(a, community, made.at(-1) ?? null, [], { payload: testId(100 + i) }));
     return made;
   };

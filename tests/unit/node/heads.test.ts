@@ -26,6 +26,7 @@ function head(key: SigningKey, changes: Partial<Head> = {}): Uint8Array {
         accepted: 0,
         held: 1,
         checkpoint: null,
+        sealed: null,
         counter: 10,
         ...changes,
       },
@@ -136,14 +137,15 @@ describe('the own head', () => {
     recipeId: testId(3),
     frontier: [testId(4)],
     accepted: [{}, {}],
-    updates: [{}, {}, {}],
+    records: [{}, {}, {}],
+    sealed: null,
   } as unknown as View;
 
   test('says what the view holds, and its counter grows also within one millisecond', () => {
     const own = heads();
     expect(own.own).toBeNull();
-    const first = decodeSignedHead(own.sign(view, null)).head;
-    const second = decodeSignedHead(own.sign(view, testId(5))).head;
+    const first = decodeSignedHead(own.sign(view, () => undefined)).head;
+    const second = decodeSignedHead(own.sign(view, () => testId(5))).head;
     expect(first).toMatchObject({ accepted: 2, held: 3, checkpoint: null, truncated: false });
     expect(first.recipe.equals(testId(3))).toBe(true);
     expect(second.counter).toBeGreaterThan(first.counter);
@@ -151,7 +153,7 @@ describe('the own head', () => {
     expect(heads().judge(own.own!, 'peer')).toBe('accept');
   });
 
-  test('is like those that say the same of records, recipe and checkpoint', () => {
+  test('is like those that say the same of records, recipe, seal and checkpoint', () => {
     const known = heads();
     const same = { recipe: testId(3), frontier: [testId(4)], accepted: 2, held: 3, checkpoint: testId(5) };
     const others: Partial<Head>[] = [
@@ -160,11 +162,13 @@ describe('the own head', () => {
       { frontier: frontierOf([testId(4), testId(6)]).frontier },
       { held: 4 },
       { checkpoint: null },
+      { sealed: { seal: testId(8), number: 1, recipe: testId(3), checkpoint: null } },
     ];
-    for (const [place, change] of others.entries())
+    for (const [place, change] of others.entries()) {
       known.take(head(testKey(1 + place), { ...same, ...change }), 'peer');
+    }
     expect(known.alike).toBe(0);
-    known.sign(view, testId(5));
+    known.sign(view, () => testId(5));
     expect(known.alike).toBe(0);
     for (const key of [10, 11]) known.take(head(testKey(key), same), 'peer');
     expect(known.alike).toBe(2);

@@ -15,13 +15,16 @@ import { loadOrCreateKey } from '../../../node/home/keys.ts';
 import { HOME_LAYOUT_VERSION, type HomePaths, homePaths } from '../../../node/home/paths.ts';
 import type { EncoderChoice } from '../../../src/choose/index.ts';
 import { encodeTernarySync, type TensorTable, ternaryFromSigns } from '../../../src/codec/index.ts';
+import { Historian, type Step } from '../../../src/history/index.ts';
 import type { AdmissionPolicy } from '../../../src/kinship/index.ts';
 import {
   type Charter,
   charterTable,
   type IdentifiedManifest,
+  type Log,
   manifestOf,
   type SignedRecord,
+  type SignedUpdate,
   type SigningKey,
 } from '../../../src/log/index.ts';
 import { createSafetensors } from '../../../src/tensors/index.ts';
@@ -178,7 +181,7 @@ export function payloadOf(pond: Pond, seed: number, options: { scale?: number; f
 }
 
 export interface Update {
-  readonly signed: SignedRecord;
+  readonly signed: SignedUpdate;
   readonly payload: Uint8Array;
   readonly manifest: IdentifiedManifest;
 }
@@ -208,7 +211,12 @@ export async function updates(pond: Pond, count: number, author?: SigningKey): P
   return made;
 }
 
-export const deaf: RecordBookListener = { onHeld: () => {}, onMissing: () => {}, onEquivocations: () => {} };
+export const deaf: RecordBookListener = {
+  onHeld: () => {},
+  onMissing: () => {},
+  onEquivocations: () => {},
+  onSeal: () => {},
+};
 
 export async function openBook(pond: Pond, home: HomePaths, listener: Partial<RecordBookListener> = {}) {
   const book = new RecordBook(
@@ -217,6 +225,12 @@ export async function openBook(pond: Pond, home: HomePaths, listener: Partial<Re
   );
   await book.open();
   return book;
+}
+
+/** What happens in the canonical order of a log. */
+export function stepsOf(pond: Pick<Pond, 'charter' | 'charterId'>, log: Log): readonly Step[] {
+  const decide = () => Promise.reject(new Error('nothing is decided here'));
+  return new Historian(pond, { log, seals: log.seals, decide }).stepsSoFar().steps;
 }
 
 /** The caller closes it. */

@@ -2,13 +2,21 @@ import { describe, expect, test } from 'vitest';
 import { DEFAULTS, parseCommand, type SimulationOptions } from '../../../scripts/simulate/options.ts';
 import { type SimulationReport, simulate } from '../../../scripts/simulate/simulation.ts';
 
-const SMALL: SimulationOptions = { ...DEFAULTS, nodes: 12, authors: 6, updates: 8, intervalMs: 1_000 };
+const SMALL: SimulationOptions = {
+  ...DEFAULTS,
+  nodes: 12,
+  authors: 4,
+  updates: 12,
+  intervalMs: 1_000,
+  seal: 3,
+  revoke: 0.4,
+};
 /** Everything that can go wrong, at once. */
 const BAD_DAY: SimulationOptions = {
   ...DEFAULTS,
-  nodes: 20,
-  authors: 8,
-  updates: 16,
+  nodes: 14,
+  authors: 6,
+  updates: 12,
   loss: 0.02,
   partition: { share: 0.5, fromMs: 2_000, toMs: 25_000 },
   churn: 12,
@@ -22,9 +30,11 @@ describe('a simulated network', { timeout: 120_000 }, () => {
     return usual;
   };
 
-  test('agrees on one recipe, and every node holds every update', async () => {
+  test('agrees on one recipe, and every node holds every record and seal', async () => {
     const report = await usualRun();
-    expect(report).toMatchObject({ converged: true, states: 1, held: SMALL.updates, pending: 0 });
+    expect(report).toMatchObject({ converged: true, states: 1, records: SMALL.updates, pending: 0 });
+    expect(report.seals).toBeGreaterThan(1);
+    expect(report.revoked).toBeGreaterThan(0);
     expect(report.recipe).not.toBeNull();
     expect(report.convergenceMs).toBeLessThan(5_000);
     expect(report.propagation.worst).toBeLessThan(10_000);

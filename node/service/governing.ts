@@ -1,0 +1,92 @@
+import type { CID } from 'multiformats/cid';
+import type { Step } from '../../src/history/index.ts';
+import type { Decision } from '../../src/kinship/index.ts';
+import { keyFromText, keyToText, membersBy, type RuleChanges, type SignedAmendment } from '../../src/log/index.ts';
+import type { RunOptions } from '../../src/run-options.ts';
+import type { Community } from '../core/community.ts';
+import type { ChangesDocument } from './describe-record.ts';
+import { describeChanges } from './describe-record.ts';
+import type { DryRunDocument, RulesDocument } from './documents.ts';
+
+/** Changes of the rules from their text form. @throws LogError `BAD_KEY_TEXT` */
+export function readChanges({ membership, budgets, admission, sealers }: ChangesDocument): RuleChanges {
+  const keys = (texts: readonly string[]) => texts.map(keyFromText).sort(Buffer.compare);
+  return {
+    membership: membership
+      ? { open: membership.open, add: keys(membership.add), remove: keys(membership.remove) }
+      : null,
+    budgets: budgets ?? null,
+    admission: admission ?? null,
+    sealers: sealers ? { keys: keys(sealers.keys), threshold: sealers.threshold } : null,
+  };
+}
+
+/** The rules in effect, and the amendments that wait for a seal. */
+export async function describeRulesInEffect(community: Community): Promise<RulesDocument> {
+  const { rules, records, seals } = await community.settled();
+  const tail = records.slice(seals.at(-1)?.records ?? 0);
+  const number = rules.amendment?.number ?? 0;
+  const pending = tail.flatMap(({ id, record }) =>
+    record.kind === 'amendment' && record.number > number
+      ? [{ id: id.toString(), number: record.number, note: record.note, changes: describeChanges(record) }]
+      : [],
+  );
+  return {
+    amendment: number,
+    membership: { open: rules.open, members: membersBy(rules).map(keyToText) },
+    budgets: rules.budgets,
+    admission: rules.admission,
+    sealers: { keys: rules.sealers.keys.map(keyToText), threshold: rules.sealers.threshold },
+    owner: keyToText(community.options.charter.owner),
+    pending,
+    amendments: amendmentsOf(community).map(({ id, record }) => ({
+      id: id.toString(),
+      number: record.number,
+      note: record.note,
+      inEffect: record.number <= number,
+      changes: describeChanges(record),
+    })),
+  };
+}
+
+function amendmentsOf(community: Community): SignedAmendment[] {
+  return (community.view?.records ?? []).filter(
+    (signed): signed is SignedAmendment => signed.record.kind === 'amendment',
+  );
+}
+
+/** What would have been decided otherwise, had these admission limits and budgets held from the beginning. */
+export async function dryRun(
+  community: Community,
+  { admission, budgets }: Pick<RuleChanges, 'admission' | 'budgets'>,
+  run: RunOptions,
+): Promise<DryRunDocument> {
+  const view = await community.settled();
+  const { steps } = community.historian.stepsSoFar();
+  const others = steps.map((step): Step => {
+    if (step.kind === 'policy') return admission === null ? step : { ...step, policy: admission };
+    if (step.kind !== 'update' || budgets === null) return step;
+    return { ...step, update: { ...step.update, budget: { ...step.update.budget, most: budgets } } };
+  });
+  const results = await community.judge.tryOut(others, run);
+  const differs: { update: string; was: string | null; would: string | null; title: string }[] = [];
+  for (const [place, step] of others.entries()) {
+    if (step.kind !== 'update') continue;
+    const was = view.decisions.get(step.update.id);
+    const would = results[place] as Decision;
+    if (was === undefined || was.gate === would.gate) continue;
+    differs.push({
+      update: step.update.id,
+      was: was.gate,
+      would: would.gate,
+      title: titleOf(community, step.update.cid),
+    });
+  }
+  const accepted = results.filter((result) => typeof result === 'object' && result?.accepted === true).length;
+  return { updates: view.updates.length, accepted, differs };
+}
+
+function titleOf(community: Community, id: CID): string {
+  const record = community.book.log.get(id)?.record;
+  return record?.kind === 'update' ? record.title : '';
+}
