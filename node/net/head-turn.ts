@@ -1,7 +1,9 @@
 import type { Heads } from './heads.ts';
 
+/** Nodes, beside this one, up to which everybody's head goes to everybody at once. */
+export const SMALL_COMMUNITY = 8;
 /** Other nodes' heads with the same content that are enough: then the own one would tell nobody anything. */
-export const ENOUGH_HEADS = 8;
+export const ENOUGH_HEADS = 3;
 /**
  * Time over which nodes with the same news spread their heads, in milliseconds for each node of the community, and at
  * most. In the third of a second that a head needs to reach everybody, some three others go out, however many nodes
@@ -43,7 +45,7 @@ export class HeadTurn {
   /** The own head is a new one. A turn that comes anyway is that of the new head too. */
   changed(): void {
     const { known } = this.#heads;
-    if (known <= ENOUGH_HEADS) {
+    if (known <= SMALL_COMMUNITY) {
       this.#send();
       return;
     }

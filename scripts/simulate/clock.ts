@@ -1,6 +1,7 @@
 import crypto from 'node:crypto';
 import { syncBuiltinESMExports } from 'node:module';
 import { type Clock, install } from '@sinonjs/fake-timers';
+import { EventQueue } from './event-queue.ts';
 import { seededRandom } from './random.ts';
 import { rememberVerified } from './signatures.ts';
 
@@ -17,6 +18,7 @@ export const EPOCH_MS = Date.UTC(2030, 0, 1);
 export class VirtualClock {
   readonly #clock: Clock;
   readonly #restore: (() => void)[] = [];
+  readonly #messages = new EventQueue();
   readonly #turn: (run: () => void) => unknown;
   #fired = 0;
 
@@ -54,7 +56,7 @@ export class VirtualClock {
     return this.#clock.now - EPOCH_MS;
   }
 
-  /** Timers that have fired. */
+  /** Timers and messages so far. */
   get fired(): number {
     return this.#fired;
   }
@@ -63,12 +65,15 @@ export class VirtualClock {
   async runUntil(condition: () => boolean, limitMs: number): Promise<boolean> {
     await this.#drain();
     while (!condition()) {
-      if (this.now >= limitMs || this.#clock.countTimers() === 0) return false;
-      this.#clock.next();
-      this.#fired++;
+      if (this.now >= limitMs || !this.#step()) return false;
       await this.#drain();
     }
     return true;
+  }
+
+  /** Runs something after that many milliseconds, rounded up: a timer that costs less and cannot be taken back. */
+  after(milliseconds: number, run: () => void): void {
+    this.#messages.put(this.#clock.now + Math.ceil(milliseconds), run);
   }
 
   /** Gives the process its own clock back. */
@@ -76,6 +81,20 @@ export class VirtualClock {
     this.#clock.uninstall();
     for (const restore of this.#restore.reverse()) restore();
     syncBuiltinESMExports();
+  }
+
+  /** Goes to the next timer or message; false when there is none. Of two with one time the timer comes first. */
+  #step(): boolean {
+    const timer = this.#clock.timerHeap?.peek()?.callAt ?? Number.POSITIVE_INFINITY;
+    const { next } = this.#messages;
+    if (Math.min(timer, next) === Number.POSITIVE_INFINITY) return false;
+    this.#fired++;
+    if (timer <= next) this.#clock.next();
+    else {
+      this.#clock.now = next;
+      this.#messages.take()!();
+    }
+    return true;
   }
 
   /** Lets everything go on that waits for no timer. */

@@ -97,6 +97,7 @@ class Simulation {
     const world: World = {
       links,
       trace: this.#trace,
+      after: (milliseconds, run) => clock.after(milliseconds, run),
       hosts: new Map(),
       wires: new Set(),
       parsed: new Map(),

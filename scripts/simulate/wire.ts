@@ -5,6 +5,8 @@ import type { Trace, TrafficKind } from './trace.ts';
 export interface WireParts {
   readonly links: Links;
   readonly trace: Trace;
+  /** Runs something after that many milliseconds. */
+  readonly after: (milliseconds: number, run: () => void) => void;
 }
 
 /** Milliseconds until an end notices that the other closed the connection or that it broke, beside the delay. */
@@ -50,9 +52,9 @@ export class Wire {
     if (wait === 'stuck') return;
     if (wait === 'lost') this.breakSoon('too many packets of the connection were lost');
     else {
-      setTimeout(() => {
+      this.#parts.after(wait, () => {
         if (this.#open) arrived();
-      }, Math.ceil(wait));
+      });
     }
   }
 
@@ -60,7 +62,7 @@ export class Wire {
   breakSoon(why: string): void {
     const [first, second] = this.#lanes;
     const wait = Math.max(first.last, second.last) - this.#parts.links.now;
-    setTimeout(() => this.break(why), Math.max(0, wait) + NOTICE_MS);
+    this.#parts.after(Math.max(0, wait) + NOTICE_MS, () => this.break(why));
   }
 
   /** Both ends lose the connection now. */

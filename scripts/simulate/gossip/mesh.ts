@@ -45,7 +45,7 @@ export class Mesh {
   subscribed(peer: string): boolean {
     this.subscribers.add(peer);
     const room = this.peers.size < D_LO && !this.peers.has(peer);
-    if (!room || this.#scores.score(peer) < 0 || this.#backsOff(peer, HEARTBEAT_MS)) return false;
+    if (!room || this.#isBad(peer) || this.#backsOff(peer, HEARTBEAT_MS)) return false;
     this.#add(peer);
     return true;
   }
@@ -54,7 +54,7 @@ export class Mesh {
   graft(peer: string): boolean {
     if (this.peers.has(peer)) return true;
     const full = this.peers.size >= D_HI && !this.#dialled(peer);
-    if (this.#backsOff(peer, 0) || this.#scores.score(peer) < 0 || full) {
+    if (this.#backsOff(peer, 0) || this.#isBad(peer) || full) {
       this.#backOff(peer);
       return false;
     }
@@ -76,11 +76,11 @@ export class Mesh {
 
   /** Keeps the mesh in shape: whom to tell that they are in it now, and whom that they are not any more. */
   heartbeat(tick: number): { grafted: string[]; pruned: string[] } {
-    const pruned = [...this.peers].filter((peer) => this.#scores.score(peer) < 0);
+    const pruned = [...this.peers].filter((peer) => this.#isBad(peer));
     const before = new Set(this.peers);
     for (const peer of pruned) this.prune(peer);
     const candidates = shuffled([...this.subscribers]).filter(
-      (peer) => !before.has(peer) && !this.#backsOff(peer, HEARTBEAT_MS) && this.#scores.score(peer) >= 0,
+      (peer) => !before.has(peer) && !this.#backsOff(peer, HEARTBEAT_MS) && !this.#isBad(peer),
     );
     const grafted: string[] = [];
     const take = (count: number, wanted: (peer: string) => boolean = () => true): void => {
@@ -128,8 +128,12 @@ export class Mesh {
     return scores[Math.floor(scores.length / 2)]!;
   }
 
+  #isBad(peer: string): boolean {
+    return this.#scores.isDoubtful(peer) && this.#scores.score(peer) < 0;
+  }
+
   #mayPublishTo(peer: string): boolean {
-    return this.#scores.score(peer) >= SCORE_THRESHOLDS.publishThreshold;
+    return !this.#scores.isDoubtful(peer) || this.#scores.score(peer) >= SCORE_THRESHOLDS.publishThreshold;
   }
 
   #add(peer: string): void {

@@ -106,7 +106,7 @@ export class GossipModel extends EventTarget {
   receive(from: PeerId, rpc: Rpc): void {
     const key = from.toString();
     const peer = this.#peers.get(key);
-    const score = this.#scores.score(key);
+    const score = this.#scores.isDoubtful(key) ? this.#scores.score(key) : 0;
     if (peer === undefined || score < SCORE_THRESHOLDS.graylistThreshold) return;
     const joined = (rpc.subscribe ?? []).filter((topic) => this.#meshes.get(topic)?.subscribed(key) === true);
     if (joined.length > 0) this.#send(from, { graft: joined });
@@ -187,7 +187,9 @@ export class GossipModel extends EventTarget {
   /** The peers outside the mesh that are told of messages now. */
   #lazy(mesh: Mesh): string[] {
     const others = [...mesh.subscribers].filter(
-      (peer) => !mesh.peers.has(peer) && this.#scores.score(peer) >= SCORE_THRESHOLDS.gossipThreshold,
+      (peer) =>
+        !mesh.peers.has(peer) &&
+        (!this.#scores.isDoubtful(peer) || this.#scores.score(peer) >= SCORE_THRESHOLDS.gossipThreshold),
     );
     return shuffled(others).slice(0, Math.max(D_LAZY, Math.floor(GOSSIP_FACTOR * others.length)));
   }

@@ -16,9 +16,16 @@ interface Stats {
 export class PeerScores {
   readonly #now: () => number;
   readonly #peers = new Map<string, Map<string, Stats>>();
+  /** Peers that ever sent something invalid. */
+  readonly #rejected = new Set<string>();
 
   constructor(components: { now: () => number }) {
     this.#now = components.now;
+  }
+
+  /** Whether the peer's score may be below zero: the others need not be asked for theirs. */
+  isDoubtful(peer: string): boolean {
+    return this.#rejected.has(peer);
   }
 
   score(peer: string): number {
@@ -47,6 +54,7 @@ export class PeerScores {
   }
 
   rejected(peer: string, topic: string): void {
+    this.#rejected.add(peer);
     this.#stats(peer, topic).invalid++;
   }
 

@@ -4,6 +4,7 @@ import {
   HEAD_REFRESH_PER_NODE_MS,
   HEAD_SPREAD_PER_NODE_MS,
   HeadTurn,
+  SMALL_COMMUNITY,
 } from '../../../node/net/head-turn.ts';
 
 const NODES = 100;
@@ -25,7 +26,7 @@ describe('the turn of the own head', () => {
   }
 
   test('comes at once in a small community, whatever others say', () => {
-    const { turn, published } = turnOf({ known: ENOUGH_HEADS, alike: ENOUGH_HEADS });
+    const { turn, published } = turnOf({ known: SMALL_COMMUNITY, alike: SMALL_COMMUNITY });
     turn.changed();
     turn.changed();
     expect(published).toHaveLength(2);
