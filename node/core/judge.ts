@@ -72,11 +72,18 @@ export class Judge {
     return decider.results.at(-1) as Decision;
   }
 
+  /** Runs steps beside the others: what is done so far is kept apart, only measurements are shared. */
+  apart(): (steps: readonly Step[], options: RunOptions) => Promise<StepResult[]> {
+    const decider = new Decider();
+    return async (steps, options) => {
+      await this.#extend(decider, steps, options);
+      return decider.results;
+    };
+  }
+
   /** Runs other steps, without a trace of it in what is kept between runs but the measurements. */
   async tryOut(steps: readonly Step[], options: RunOptions = {}): Promise<StepResult[]> {
-    const decider = new Decider();
-    await this.#extend(decider, steps, options);
-    return decider.results;
+    return this.apart()(steps, options);
   }
 
   async #extend(decider: Decider, steps: readonly Step[], options: RunOptions): Promise<void> {
@@ -107,7 +114,7 @@ export class Judge {
     payloads: ReadonlyMap<string, CID>,
     options: RunOptions,
   ): Promise<StepResult> {
-    const measured = step.kind === 'update' ? await this.#measured(step.update.payload, options) : null;
+    const measured = needsMeasure(step) ? await this.#measured(step.update.payload, options) : null;
     let taken = decider.take(step, measured, lookup);
     if ('missing' in taken && step.kind === 'update') {
       const others = taken.missing.map(([, other]) => payloads.get(other)!);
@@ -193,6 +200,11 @@ export class Judge {
     this.#loaded ??= this.#pairFile?.load((entry) => this.#pairs.set(entry)) ?? Promise.resolve();
     return this.#loaded;
   }
+}
+
+/** What a sealer declined is taken as it is, also without its payload. */
+function needsMeasure(step: Step): step is Step & { kind: 'update' } {
+  return step.kind === 'update' && (step.adopted === undefined || step.adopted.accepted);
 }
 
 function updatesOf(steps: readonly Step[]): JudgedUpdate[] {

@@ -302,10 +302,11 @@ export class Network {
     }
   }
 
-  /** A head that names records this node lacks means that gossip lost something: ask who passed it on. */
+  /** A head that names records or a seal that this node lacks means that gossip lost something: ask who passed it on. */
   #followHead(bytes: Uint8Array, from: PeerId): void {
     const { log } = this.#community.book;
     const { head } = decodeSignedHead(bytes);
-    if (head.frontier.some((id) => log.state(id) === 'unknown')) this.#follower.hint(from);
+    const lacksSeal = head.sealed !== null && !log.seals.has(head.sealed.seal);
+    if (lacksSeal || head.frontier.some((id) => log.state(id) === 'unknown')) this.#follower.hint(from);
   }
 }

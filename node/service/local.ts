@@ -1,12 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 // Not the whole of `compute`: this thread needs no runtime.
 import { describeEigensolver, type EigensolverStatus } from '../../src/compute/eigen/index.ts';
+import { leaveOut, type Snapshot } from '../../src/history/index.ts';
 import { encodeRecipe, idOf, keyToText, MERGE_ALGORITHM, parseId } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import { type Pulled, type PullOptions, pullLocal } from '../checkpoint/pull.ts';
 import type { Community } from '../core/community.ts';
 import { contribute } from '../core/contribute.ts';
 import type { FoldedCheckpoint } from '../core/fold-loop.ts';
+import { withFork } from '../core/fork.ts';
 import { amend, revoke, seal } from '../core/governing.ts';
 import type { View } from '../core/view.ts';
 import { NodeError } from '../errors.ts';
@@ -205,7 +207,22 @@ export class LocalService implements NodeService {
         'this home has no base, so its daemon merges nothing: stop the daemon and pull from another node, or pull with another --home',
       );
     }
-    return pullLocal(request, { charter, finished: () => this.#finished(options) }, options);
+    if (request.without !== undefined) return this.#pullFork(request, request.without, options);
+    const tail = request.tail === true;
+    return pullLocal(request, { charter, finished: () => this.#finished(tail, options) }, options);
+  }
+
+  /** Folds a fork for this pull alone. */
+  async #pullFork(request: PullOptions, update: string, options: RunOptions): Promise<Pulled> {
+    const { charter } = this.community.options;
+    const { id } = await this.show(update);
+    const view = await this.community.settled();
+    const whole = request.tail === true ? view : (view.sealed ?? view);
+    const fork = { ...leaveOut(whole, parseId(id)), without: parseId(id) };
+    return withFork(this.community, fork, options, (checkpoint) => {
+      const finished = async () => ({ view: fork, checkpoint, provisional: whole === view });
+      return pullLocal(request, { charter, finished }, options);
+    });
   }
 
   /**
@@ -236,20 +253,20 @@ export class LocalService implements NodeService {
     return idOf(encodeRecipe(empty)).toString();
   }
 
-  /** The checkpoint of the current recipe, waiting for the fold when it lags. */
-  async #finished({ signal, onProgress }: RunOptions): Promise<{ view: View; checkpoint: FoldedCheckpoint }> {
+  /** The checkpoint of the sealed recipe, or of the current one, waiting for the fold when it lags. */
+  async #finished(tail: boolean, { signal, onProgress }: RunOptions): Promise<Finished> {
     const finished = new AbortController();
     const signals = [finished.signal, this.community.stopping, ...(signal === undefined ? [] : [signal])];
     const events = this.#events.subscribe(AbortSignal.any(signals));
     try {
-      const current = await this.#upToDate();
+      const current = await this.#upToDate(tail);
       if (current !== undefined) return current;
       for await (const event of events) {
         if (event.type === 'fold') {
           onProgress?.({ phase: 'folding', done: event.updates, total: event.target, unit: 'updates' });
         }
         if (event.type === 'problem') throw new NodeError('FOLD_FAILED', event.message, { reason: event.code });
-        const now = await this.#upToDate();
+        const now = await this.#upToDate(tail);
         if (now !== undefined) return now;
       }
       signal?.throwIfAborted();
@@ -263,10 +280,18 @@ export class LocalService implements NodeService {
     return this.#events.subscribe(signal);
   }
 
-  /** The checkpoint on disk, if it is that of the current recipe. */
-  async #upToDate(): Promise<{ view: View; checkpoint: FoldedCheckpoint } | undefined> {
+  /** The checkpoint on disk, if it is that of the recipe asked for. */
+  async #upToDate(tail: boolean): Promise<Finished | undefined> {
     const view = await this.community.settled();
-    const { checkpoint } = this.community;
-    return checkpoint?.recipe === view.recipeId.toString() ? { view, checkpoint } : undefined;
+    const model = tail ? view : (view.sealed ?? view);
+    const checkpoint = this.community.finished(model.recipeId);
+    return checkpoint && { view: model, checkpoint, provisional: model === view };
   }
+}
+
+/** A finished checkpoint and the model that it is. */
+interface Finished {
+  readonly view: Snapshot;
+  readonly checkpoint: FoldedCheckpoint;
+  readonly provisional: boolean;
 }

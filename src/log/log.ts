@@ -108,6 +108,11 @@ export class Log {
     return this.#state.held.get(id);
   }
 
+  /** A held or waiting record. */
+  find(id: CID): SignedRecord | undefined {
+    return this.#state.entries.get(idKey(id))?.signed;
+  }
+
   /** All held records, parents before children. */
   held(): IterableIterator<SignedRecord> {
     return this.#state.held.values();

@@ -9,6 +9,7 @@ import pino from 'pino';
 import { onTestFinished, vi } from 'vitest';
 import { createCommunity, DEFAULT_BUDGET } from '../../../node/community/create.ts';
 import { Community } from '../../../node/core/community.ts';
+import type { GoverningKeys } from '../../../node/core/governing.ts';
 import { RecordBook, type RecordBookListener } from '../../../node/core/record-book.ts';
 import { writeConfig } from '../../../node/home/config.ts';
 import { loadOrCreateKey } from '../../../node/home/keys.ts';
@@ -236,7 +237,7 @@ export function stepsOf(pond: Pick<Pond, 'charter' | 'charterId'>, log: Log): re
 /** The caller closes it. */
 export async function openCommunityHere(
   pond: Pond,
-  options: { home?: HomePaths; fold?: boolean; logger?: pino.Logger } = {},
+  options: { home?: HomePaths; fold?: boolean; logger?: pino.Logger; keys?: GoverningKeys; adopt?: boolean } = {},
 ): Promise<Community> {
   const home = options.home ?? (await newHome(pond));
   const community = new Community(
@@ -247,8 +248,13 @@ export async function openCommunityHere(
       base: pond.base,
       engine: { device: 'cpu', workers: 1 },
       fold: options.fold ?? false,
+      adopt: options.adopt,
     },
-    { author: await loadOrCreateKey(home.authorKey), logger: options.logger ?? silent },
+    {
+      author: await loadOrCreateKey(home.authorKey),
+      logger: options.logger ?? silent,
+      ...(options.keys && { keys: options.keys }),
+    },
   );
   await community.open();
   return community;
