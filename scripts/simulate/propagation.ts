@@ -43,4 +43,16 @@ export class Propagation {
     const worst = reached.length === 0 ? Number.NaN : Math.max(...reached.map((times) => times.at(-1)!));
     return { half: median(0.5), most: median(0.95), all: median(1), worst };
   }
+
+  /** Milliseconds after a heal until all nodes had decided on everything that was contributed before; NaN if never. */
+  reunion(contributed: readonly Contributed[], healedAt: number): number {
+    let last = healedAt;
+    for (const { signed, at, author } of contributed) {
+      if (at > healedAt || !author.honest) continue;
+      const times = this.#times.get(signed.id.toString()) ?? [];
+      if (times.length < this.#nodes) return Number.NaN;
+      last = Math.max(last, times.at(-1)!);
+    }
+    return last - healedAt;
+  }
 }

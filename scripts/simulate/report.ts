@@ -10,7 +10,12 @@ export function renderReport(report: SimulationReport): string {
     report.converged
       ? `${nodes} nodes agreed on one recipe ${report.recipe}`
       : `${nodes} nodes did NOT agree: ${report.states} different states`,
-    ...(healed === null ? [] : [`the cut healed after ${seconds(healed.at)}, with ${healed.states} different states`]),
+    ...(healed === null
+      ? []
+      : [
+          `the cut healed after ${seconds(healed.at)}, with ${healed.states} different states; ` +
+            `${seconds(healed.reunitedMs)} later all had decided on what either side had contributed`,
+        ]),
     `convergence ${seconds(report.convergenceMs)} after the last update${healed === null ? '' : ' and the heal'}`,
     `an update is decided on by half of the nodes after ${seconds(propagation.half)}, by 95 % after ` +
       `${seconds(propagation.most)}, by all after ${seconds(propagation.all)} (medians), at worst ${seconds(propagation.worst)}`,

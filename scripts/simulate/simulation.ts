@@ -34,8 +34,11 @@ export interface SimulationReport {
   readonly states: number;
   readonly firstUpdateAt: number;
   readonly lastUpdateAt: number;
-  /** When the partition ended, and the different states of the honest nodes then. */
-  readonly healed: { readonly at: number; readonly states: number } | null;
+  /**
+   * When the partition ended, the different states of the honest nodes then, and the milliseconds until all of them had
+   * decided on everything that was contributed before.
+   */
+  readonly healed: { readonly at: number; readonly states: number; readonly reunitedMs: number } | null;
   /** When the last node came to what all have. */
   readonly agreedAt: number;
   /** Milliseconds from the last update, or the heal when that was later, until all agreed. */
@@ -205,7 +208,7 @@ class Simulation {
       states: convergence.states,
       firstUpdateAt,
       lastUpdateAt,
-      healed,
+      healed: healed && { ...healed, reunitedMs: this.#propagation.reunion(contributed, healed.at) },
       agreedAt: convergence.changedAt,
       convergenceMs: convergence.changedAt - Math.max(lastUpdateAt, healed?.at ?? 0),
       propagation: this.#propagation.summary(contributed),

@@ -53,6 +53,7 @@ describe('a simulated network', { timeout: 120_000 }, () => {
     expect(report).toMatchObject({ converged: true, states: 1 });
     expect(report.stops).toBeGreaterThan(0);
     expect(report.healed!.states).toBeGreaterThan(1);
+    expect(report.healed!.reunitedMs).toBeGreaterThan(0);
     expect(report.agreedAt).toBeGreaterThan(report.healed!.at);
     expect(await simulate(BAD_DAY)).toEqual(report);
   });
