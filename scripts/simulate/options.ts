@@ -46,7 +46,7 @@ export const DEFAULTS: SimulationOptions = {
   authors: 20,
   intervalMs: 2_000,
   regular: false,
-  warmUpMs: 50_000,
+  warmUpMs: 30_000,
   latencyMs: 50,
   uploadMbit: 20,
   loss: 0,

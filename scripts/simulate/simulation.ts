@@ -22,7 +22,7 @@ const JOIN_SHARE = 0.4;
 /** Nodes that the operator of a new node has addresses of. */
 const BOOTSTRAP_NODES = 2;
 /** Milliseconds for which nothing may change before the nodes count as agreed; also the time of the idle traffic. */
-export const SETTLE_MS = 20_000;
+export const SETTLE_MS = 10_000;
 
 /** What a run showed. Times are in milliseconds of the run, from the first node's start. */
 export interface SimulationReport {
