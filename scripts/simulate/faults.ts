@@ -1,8 +1,8 @@
 import { PING_INTERVAL_MS, PING_TIMEOUT_MS } from '../../protocols/host.ts';
-import type { World } from './host.ts';
 import type { SimNode } from './node.ts';
 import type { SimulationOptions } from './options.ts';
 import { exponential, sample, seededRandom } from './random.ts';
+import type { World } from './world.ts';
 
 /** Mean time for which a node that stopped is gone, in milliseconds. */
 const DOWN_MS = 20_000;

@@ -1,4 +1,3 @@
-import type { Libp2p } from '@libp2p/interface';
 import {
   type IdentifyResult,
   type PeerId,
@@ -10,16 +9,15 @@ import { defaultLogger } from '@libp2p/logger';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
 import type { RememberedPeer } from '../../node/net/peer-book.ts';
-import type { createHost, HostInit } from '../../protocols/host.ts';
 import { MAX_CONNECTIONS } from '../../protocols/host.ts';
-import { BLOCKS_PROTOCOL, SYNC_PROTOCOL } from '../../protocols/index.ts';
+import { BLOCKS_PROTOCOL, type HostInit, SYNC_PROTOCOL } from '../../protocols/index.ts';
+import { type Connection, Connections } from './connections.ts';
 import { GossipModel } from './gossip/model.ts';
 import { controlBytes, kindOfTopic, messageBytes, type Rpc } from './gossip/rpc.ts';
-import type { GossipObserver } from './observation.ts';
-import { type ParsedPeers, PeersModel } from './peers-model.ts';
 import { SimStream } from './stream.ts';
 import type { TrafficKind } from './trace.ts';
-import { Wire, type WireParts } from './wire.ts';
+import { Wire } from './wire.ts';
+import type { Place } from './world.ts';
 
 /** Bytes of a handshake (TCP, TLS with a certificate, the multiplexer) and of identify, in one direction. */
 const HANDSHAKE_BYTES = 1_400;
@@ -27,40 +25,7 @@ const IDENTIFY_BYTES = 600;
 /** Bytes that negotiate a stream's protocol, in one direction. */
 const NEGOTIATE_BYTES = 64;
 
-const KINDS: Readonly<Record<string, TrafficKind>> = {
-  [SYNC_PROTOCOL]: 'sync',
-  [BLOCKS_PROTOCOL]: 'blocks',
-};
-
-/** The hosts that can be dialled, by address without the peer id; and what their connections are made of. */
-export interface World extends WireParts {
-  readonly hosts: Map<string, SimHost>;
-  /** All open connections. */
-  readonly wires: Set<Wire>;
-  readonly parsed: ParsedPeers;
-  /** Sees everything that gossip brings. */
-  readonly observer?: GossipObserver | undefined;
-}
-
-/** Where a node is in the world. */
-export interface Place {
-  readonly world: World;
-  /** Number of the node. */
-  readonly node: number;
-  /** Whom the node knows. */
-  readonly known: () => readonly RememberedPeer[];
-  /** Changes what this node answers on streams that others open. */
-  readonly tamper?: (bytes: Uint8Array) => Uint8Array;
-}
-
-interface Connection {
-  readonly wire: Wire;
-  readonly end: 0 | 1;
-  readonly remote: SimHost;
-  readonly remotePeer: PeerId;
-  readonly remoteAddr: Multiaddr;
-  close(): Promise<void>;
-}
+const KINDS: Readonly<Record<string, TrafficKind>> = { [SYNC_PROTOCOL]: 'sync', [BLOCKS_PROTOCOL]: 'blocks' };
 
 interface HostEvents {
   'peer:connect': CustomEvent<PeerId>;
@@ -68,19 +33,10 @@ interface HostEvents {
   'peer:identify': CustomEvent<IdentifyResult>;
 }
 
-/** Stands in for `createHost` of the protocols: the same services over the simulated network, and the gossip model. */
-export function simulatedHost(place: Place): typeof createHost {
-  return async (init, factories) => {
-    const host = new SimHost(init, place);
-    const peers = new PeersModel({ host, parsed: place.world.parsed });
-    const services: Record<string, unknown> = { gossip: host.gossip, peers };
-    // The protocols' services take the small part of libp2p's components that `SimHost.components` has.
-    for (const [name, create] of Object.entries(factories as Record<string, (components: unknown) => unknown>)) {
-      services[name] ??= create(host.components);
-    }
-    await host.start(services);
-    return host as unknown as Libp2p<never>;
-  };
+/** A message from one end of a connection, and what is counted of it. */
+interface Asked {
+  readonly kind: TrafficKind;
+  readonly bytes: number;
 }
 
 /** A libp2p node as far as the daemon sees one. */
@@ -92,7 +48,7 @@ export class SimHost extends TypedEventEmitter<HostEvents> {
   readonly #place: Place;
   readonly #address: Multiaddr;
   readonly #handlers = new Map<string, StreamHandler>();
-  readonly #connections = new Map<string, Connection[]>();
+  readonly #connections = new Connections();
   readonly #log = this.logger.forComponent('kinmerge:simulate');
 
   constructor(init: HostInit, place: Place) {
@@ -118,28 +74,17 @@ export class SimHost extends TypedEventEmitter<HostEvents> {
    *
    * @param answer - runs at the peer; returns the bytes of its answer
    */
-  exchange(
+  async exchange(
     peer: PeerId,
-    kind: TrafficKind,
     signal: AbortSignal | undefined,
-    bytes: number,
+    { kind, bytes }: Asked,
     answer: (remote: SimHost) => number,
   ): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const [connection] = this.#connections.get(peer.toString()) ?? [];
-    if (connection === undefined) return Promise.reject(new Error(`${peer} is not connected`));
-    const { wire, end, remote } = connection;
-    const back = end === 0 ? 1 : 0;
-    const onAbort = () => reject(signal?.reason);
-    signal?.addEventListener('abort', onAbort, { once: true });
-    const forget = wire.onBreak(reject);
-    wire.send(end, kind, NEGOTIATE_BYTES + bytes, () => {
-      wire.send(back, kind, NEGOTIATE_BYTES + answer(remote), resolve);
-    });
-    return promise.finally(() => {
-      forget();
-      signal?.removeEventListener('abort', onAbort);
-    });
+    const request = { kind, bytes: NEGOTIATE_BYTES + bytes };
+    await this.#roundTrip(peer, signal, request, (remote) => ({
+      bytes: NEGOTIATE_BYTES + answer(remote),
+      value: undefined,
+    }));
   }
 
   /** What the protocols' services are made with. */
@@ -159,7 +104,7 @@ export class SimHost extends TypedEventEmitter<HostEvents> {
         openStream: (peer: PeerId, protocol: string, { signal }: { signal: AbortSignal }) =>
           this.#openStream(peer, protocol, signal),
         getConnections: (peer?: PeerId) =>
-          peer === undefined ? [...this.#connections.values()].flat() : (this.#connections.get(peer.toString()) ?? []),
+          peer === undefined ? this.#connections.all() : this.#connections.of(peer.toString()),
       },
     };
   }
@@ -172,12 +117,12 @@ export class SimHost extends TypedEventEmitter<HostEvents> {
 
   async stop(): Promise<void> {
     this.#place.world.hosts.delete(addressOf(this.#address));
-    for (const { wire } of [...this.#connections.values()].flat()) wire.break('the node has stopped');
+    for (const { wire } of this.#connections.all()) wire.break('the node has stopped');
     for (const service of Object.values(this.services)) await (service as { stop(): unknown }).stop();
   }
 
   getPeers(): PeerId[] {
-    return Array.from(this.#connections.values(), ([connection]) => connection!.remotePeer);
+    return this.#connections.peers();
   }
 
   getMultiaddrs(): Multiaddr[] {
@@ -185,7 +130,7 @@ export class SimHost extends TypedEventEmitter<HostEvents> {
   }
 
   async hangUp(peer: PeerId): Promise<void> {
-    for (const { wire } of this.#connections.get(peer.toString()) ?? []) wire.break('hung up');
+    for (const { wire } of this.#connections.of(peer.toString())) wire.break('hung up');
   }
 
   /** Dials the addresses one after another. */
@@ -194,7 +139,7 @@ export class SimHost extends TypedEventEmitter<HostEvents> {
     for (const target of targets) {
       signal.throwIfAborted();
       const id = target.getComponents().find(({ name }) => name === 'p2p')?.value ?? '';
-      const [open] = this.#connections.get(id) ?? [];
+      const [open] = this.#connections.of(id);
       if (open !== undefined && force !== true) return open;
       try {
         return await this.#connect(target, id, signal);
@@ -218,7 +163,8 @@ export class SimHost extends TypedEventEmitter<HostEvents> {
     if (remote === undefined || remote.peerId.toString() !== id || !links.reaches(node, remote.node)) {
       throw new Error(`${target} does not answer`);
     }
-    if (remote.#size >= MAX_CONNECTIONS || this.#size >= MAX_CONNECTIONS) throw new Error(`${target} has no room`);
+    if (Math.max(remote.#connections.size, this.#connections.size) >= MAX_CONNECTIONS)
+      throw new Error(`${target} has no room`);
     world.trace.sent('connect', remote.node, node, HANDSHAKE_BYTES);
     const wire = new Wire([node, remote.node], world);
     world.wires.add(wire);
@@ -228,14 +174,7 @@ export class SimHost extends TypedEventEmitter<HostEvents> {
     return connection;
   }
 
-  get #size(): number {
-    let size = 0;
-    for (const connections of this.#connections.values()) size += connections.length;
-    return size;
-  }
-
   #add(wire: Wire, end: 0 | 1, remote: SimHost): Connection {
-    const key = remote.peerId.toString();
     const connection: Connection = {
       wire,
       end,
@@ -244,22 +183,19 @@ export class SimHost extends TypedEventEmitter<HostEvents> {
       remoteAddr: remote.#address,
       close: async () => wire.breakSoon('closed'),
     };
-    const connections = this.#connections.get(key) ?? [];
-    connections.push(connection);
-    this.#connections.set(key, connections);
     wire.onBreak(() => this.#remove(connection));
-    if (connections.length === 1) this.dispatchEvent(new CustomEvent('peer:connect', { detail: remote.peerId }));
+    const isFirst = this.#connections.add(connection);
+    if (isFirst) this.dispatchEvent(new CustomEvent('peer:connect', { detail: remote.peerId }));
     wire.send(end, 'connect', IDENTIFY_BYTES, () => remote.#identified(wire, this));
     return connection;
   }
 
   #identified(wire: Wire, remote: SimHost): void {
-    const connection = this.#connections.get(remote.peerId.toString())?.find((other) => other.wire === wire);
+    const connections = this.#connections.of(remote.peerId.toString());
+    const connection = connections.find((other) => other.wire === wire);
     if (connection === undefined) return;
     // Gossip has one stream for a peer, however many connections there are.
-    if (this.#connections.get(remote.peerId.toString())![0] === connection) {
-      this.gossip.addPeer(remote.peerId, connection.end === 0);
-    }
+    if (connections[0] === connection) this.gossip.addPeer(remote.peerId, connection.end === 0);
     const detail = {
       peerId: remote.peerId,
       protocols: [...remote.#handlers.keys()],
@@ -270,19 +206,13 @@ export class SimHost extends TypedEventEmitter<HostEvents> {
   }
 
   #remove(connection: Connection): void {
-    const key = connection.remotePeer.toString();
-    const left = (this.#connections.get(key) ?? []).filter((other) => other !== connection);
-    if (left.length > 0) {
-      this.#connections.set(key, left);
-      return;
-    }
-    this.#connections.delete(key);
+    if (!this.#connections.remove(connection)) return;
     this.gossip.removePeer(connection.remotePeer);
     this.dispatchEvent(new CustomEvent('peer:disconnect', { detail: connection.remotePeer }));
   }
 
   #sendRpc(peer: PeerId, rpc: Rpc): void {
-    const [connection] = this.#connections.get(peer.toString()) ?? [];
+    const [connection] = this.#connections.of(peer.toString());
     if (connection === undefined) return;
     const { wire, end, remote } = connection;
     const { trace } = this.#place.world;
@@ -299,37 +229,54 @@ export class SimHost extends TypedEventEmitter<HostEvents> {
   }
 
   /** Negotiates the protocol, which takes a round trip, and opens a stream. */
-  #openStream(peer: PeerId, protocol: string, signal: AbortSignal): Promise<Stream> {
-    const { promise, resolve, reject } = Promise.withResolvers<Stream>();
-    const [connection] = this.#connections.get(peer.toString()) ?? [];
-    if (connection === undefined) return Promise.reject(new Error(`${peer} is not connected`));
+  async #openStream(peer: PeerId, protocol: string, signal: AbortSignal): Promise<Stream> {
+    const request: Asked = { kind: 'connect', bytes: NEGOTIATE_BYTES };
+    const { connection, value: handler } = await this.#roundTrip(peer, signal, request, (remote) => ({
+      bytes: NEGOTIATE_BYTES,
+      value: remote.#handlers.get(protocol),
+    }));
     const { wire, end, remote } = connection;
-    const back = end === 0 ? 1 : 0;
-    const forget = wire.onBreak(reject);
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    wire.send(end, 'connect', NEGOTIATE_BYTES, () => {
-      const handler = remote.#handlers.get(protocol);
-      wire.send(back, 'connect', NEGOTIATE_BYTES, () => {
-        if (handler === undefined) return reject(new Error(`${peer} does not speak ${protocol}`));
-        if (signal.aborted) return;
-        const [opened, accepted] = SimStream.pair(
-          { wire, protocol, kind: KINDS[protocol] ?? 'connect' },
-          {
-            opened: { end, log: this.#log },
-            accepted: { end: back, log: remote.#log, tamper: remote.#place.tamper },
-          },
-        );
-        const theirs = remote.#connections.get(this.peerId.toString())?.find((other) => other.wire === wire);
-        void handler(accepted, theirs as unknown as Parameters<StreamHandler>[1]);
-        resolve(opened);
-      });
-    });
-    return promise.finally(() => {
-      forget();
-      signal.removeEventListener('abort', onAbort);
-    });
+    if (handler === undefined || !wire.open) throw new Error(`${peer} does not speak ${protocol}, or is gone`);
+    const [opened, accepted] = SimStream.pair(
+      { wire, protocol, kind: KINDS[protocol] ?? 'connect' },
+      {
+        opened: { end, log: this.#log },
+        accepted: { end: otherEnd(end), log: remote.#log, tamper: remote.#place.tamper },
+      },
+    );
+    const theirs = remote.#connections.of(this.peerId.toString()).find((other) => other.wire === wire);
+    void handler(accepted, theirs as unknown as Parameters<StreamHandler>[1]);
+    return opened;
   }
+
+  /** A request to a peer, and what it answered, when that has arrived. */
+  async #roundTrip<T>(
+    peer: PeerId,
+    signal: AbortSignal | undefined,
+    { kind, bytes }: Asked,
+    answer: (remote: SimHost) => { readonly bytes: number; readonly value: T },
+  ): Promise<{ connection: Connection; value: T }> {
+    const connection = this.#connections.to(peer);
+    const { wire, end, remote } = connection;
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const onAbort = () => reject(signal?.reason);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const forget = wire.onBreak(reject);
+    wire.send(end, kind, bytes, () => {
+      const answered = answer(remote);
+      wire.send(otherEnd(end), kind, answered.bytes, () => resolve(answered.value));
+    });
+    try {
+      return { connection, value: await promise };
+    } finally {
+      forget();
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+}
+
+function otherEnd(end: 0 | 1): 0 | 1 {
+  return end === 0 ? 1 : 0;
 }
 
 /** An address as the world knows it: without the peer's id. */

@@ -1,9 +1,9 @@
 import type { PeerId } from '@libp2p/interface';
 import { encodeUpdate, MAX_INLINE_PAYLOAD_BYTES, updatesTopic } from '../../protocols/index.ts';
 import { encodeSigned, manifestOf, type SignedUpdate, signRecord } from '../../src/log/index.ts';
-import type { Place } from './host.ts';
 import { SimNode } from './node.ts';
 import { payloadBytes } from './payloads.ts';
+import type { Place } from './world.ts';
 
 /** Share of its answers that a forger changes. */
 const FORGED = 0.5;

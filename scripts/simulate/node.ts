@@ -15,11 +15,13 @@ import {
 } from '../../src/log/index.ts';
 import type { SimulatedCommunity } from './charter.ts';
 import { MemoryCommunity } from './community.ts';
-import { type Place, type SimHost, simulatedHost, type World } from './host.ts';
+import type { SimHost } from './host.ts';
 import { type Disk, emptyDisk } from './memory-book.ts';
 import type { SharedContent } from './memory-stores.ts';
 import type { SyntheticPayloads } from './payloads.ts';
 import { seededBytes } from './random.ts';
+import { simulatedHost } from './simulated-host.ts';
+import type { Place, World } from './world.ts';
 
 /** What all nodes of a run share. */
 export interface NodeParts {

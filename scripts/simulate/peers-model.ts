@@ -34,7 +34,7 @@ export class PeersModel implements Peers {
   async ask(peer: PeerId, { signal }: PeersOptions = {}): Promise<KnownPeer[]> {
     const own = this.#host.peerId.toString();
     const peers: KnownPeer[] = [];
-    await this.#host.exchange(peer, 'peers', signal, REQUEST_BYTES, (remote) => {
+    await this.#host.exchange(peer, signal, { kind: 'peers', bytes: REQUEST_BYTES }, (remote) => {
       const known = remote.known().filter(({ id, reached }) => reached > 0 && id !== own);
       known.sort((a, b) => b.lastSeen - a.lastSeen);
       for (const entry of known.slice(0, MAX_PEERS)) peers.push(this.#parse(entry));

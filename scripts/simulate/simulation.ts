@@ -3,7 +3,6 @@ import { simulatedCommunity } from './charter.ts';
 import { VirtualClock } from './clock.ts';
 import { Convergence } from './convergence.ts';
 import { Faults } from './faults.ts';
-import type { World } from './host.ts';
 import { LIARS } from './liars.ts';
 import { Links } from './links.ts';
 import { SharedContent } from './memory-stores.ts';
@@ -15,6 +14,7 @@ import { Propagation } from './propagation.ts';
 import { sample, seededRandom } from './random.ts';
 import { Trace, type Traffic, trafficSince } from './trace.ts';
 import { Workload } from './workload.ts';
+import type { World } from './world.ts';
 
 /** Milliseconds between two nodes that begin, and share of the warm-up that all of them take at most. */
 const JOIN_INTERVAL_MS = 100;
