@@ -136,7 +136,8 @@ export class SimNode {
       equalKeys(community.book.log.get(cid)!.record.author, this.author.publicKey),
     );
     if (own === undefined) return null;
-    const signed = await revoke(community.asCommunity, { target: own.cid, note: 'a mistake' });
+    const { signed, already } = await revoke(community.asCommunity, { target: own.cid, note: 'a mistake' });
+    if (already) return null;
     await network.publish(signed, null);
     return signed;
   }

@@ -111,7 +111,10 @@ export class Historian {
       }
       const signed = candidates[0];
       if (signed === undefined) return { alarm: null, waiting: null };
-      if (!signed.seal.frontier.every((id) => held.records.has(idKey(id)))) return { alarm: null, waiting: signed };
+      // A seal that does not follow the last one never will, whatever it waits for.
+      if (this.#epochs.continuedBy(signed.seal) && !signed.seal.frontier.every((id) => held.records.has(idKey(id)))) {
+        return { alarm: null, waiting: signed };
+      }
       const differs = await this.#apply(signed, options);
       if (differs.length > 0) {
         return { alarm: { code: 'SEAL_MISMATCH', number, seal: signed.id.toString(), differs }, waiting: null };

@@ -80,7 +80,8 @@ export class Intake {
       this.#reject(key, validity, change);
       return { outcome: 'invalid', code: validity.code, message: validity.message, change };
     }
-    if (this.#isExcess(key, signed)) return { outcome: 'refused', change };
+    // What the node itself has stored was judged when it came: its own order of reading must not change what is held.
+    if (source !== undefined && this.#isExcess(key, signed)) return { outcome: 'refused', change };
     const totals = validity.verdict === 'valid' ? validity.totals : null;
     const entry: Entry = { key, signed, held: false, totals, past: null };
     this.#learnPast(entry);
@@ -133,10 +134,19 @@ export class Intake {
     const { budgets } = this.#context.charter;
     const size = (payload === null ? 0 : this.#payloads.size(idKey(payload))) ?? 0;
     if (used.updates + waiting < budgets.updates && used.bytes + size <= budgets.bytes) return false;
-    for (const child of this.#entries.children(key)) {
-      if (authorKey(this.#entries.get(child)!.signed.record.author) !== authorKey(author)) return false;
+    return !this.#isBuiltOn(key, authorKey(author));
+  }
+
+  /** Whether a record of another author descends from it, held or waiting. */
+  #isBuiltOn(key: string, author: string): boolean {
+    const own = new Set([key]);
+    for (const record of own) {
+      for (const child of this.#entries.children(record)) {
+        if (authorKey(this.#entries.get(child)!.signed.record.author) !== author) return true;
+        own.add(child);
+      }
     }
-    return true;
+    return false;
   }
 
   /** Judges again what may have changed, and follows the consequences. A queue, not recursion: chains are long. */
