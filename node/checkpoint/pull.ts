@@ -5,7 +5,7 @@ import type { Blocks, JoinLine } from '../../protocols/index.ts';
 import { logSource } from '../../protocols/index.ts';
 import type { Snapshot } from '../../src/history/index.ts';
 import type { Charter, CheckpointDocument, Head } from '../../src/log/index.ts';
-import { decodeCheckpoint, decodeSignedHead, MAX_CHECKPOINT_BYTES } from '../../src/log/index.ts';
+import { decodeCheckpoint, decodeSignedHead, isSealEntry, MAX_CHECKPOINT_BYTES } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import type { Community } from '../core/community.ts';
 import type { View } from '../core/view.ts';
@@ -133,8 +133,11 @@ async function untilAgreed(
     for (;;) {
       const pulled = await sync.pull(
         peer,
-        async (records) => {
-          for (const signed of records) await book.take(signed, null, peer.toString());
+        async (entries) => {
+          for (const entry of entries) {
+            if (isSealEntry(entry)) await book.takeSeal(entry.sealed);
+            else await book.take(entry, null, peer.toString());
+          }
           fetcher.poke();
         },
         { signal },
@@ -146,7 +149,7 @@ async function untilAgreed(
       if (known > most || headNow !== lastHead) patience.reset();
       most = Math.max(most, known);
       lastHead = headNow;
-      if (pulled.complete && pulled.missing.length === 0 && book.log.pendingSize === 0 && head !== undefined) {
+      if (pulled.complete && pulled.withheld === 0 && book.log.pendingSize === 0 && head !== undefined) {
         // Deciding is this node's own work, and no fault of the peer.
         patience.pause();
         const view = await community.settled();

@@ -1,5 +1,5 @@
 import { privateKeyFromRaw } from '@libp2p/crypto/keys';
-import type { IdentifyResult, Libp2p, PeerId } from '@libp2p/interface';
+import type { IdentifyResult, Libp2p, Metrics, PeerId } from '@libp2p/interface';
 import type { Blocks, HostServices, Peers, Sync, Topics } from '../../protocols/index.ts';
 import {
   blocks,
@@ -34,17 +34,27 @@ import { Heads } from './heads.ts';
 import { dialableFrom, knownPeers } from './known-peers.ts';
 import { listening } from './listening.ts';
 import { NodeBlocks } from './node-blocks.ts';
+import { Pace } from './pace.ts';
 import type { PeerBook } from './peer-book.ts';
 import { Syncer } from './syncer.ts';
 
-/** Heads are gossiped at most this often, in milliseconds: a burst of updates makes one head, not many. */
+/** A head is signed at most this often, in milliseconds: a burst of updates makes one, not many. */
 export const HEAD_INTERVAL_MS = 500;
+/**
+ * Longest time between two heads that are gossiped while the log keeps changing, in milliseconds: they reach everybody
+ * in many copies, and of a node that catches up nobody needs to know every step. Sync hands out the newest at any time.
+ */
+export const HEAD_GOSSIP_MAX_MS = 8_000;
 
 type Host = Libp2p<HostServices & { blocks: Blocks; sync: Sync; peers: Peers }>;
 
 export interface NetworkOptions {
   readonly listen: readonly string[];
+  /** Addresses that others are told to dial; those it listens on when empty. */
+  readonly announce?: readonly string[];
   readonly charterBytes: Uint8Array;
+  /** Watches connections and streams. */
+  readonly metrics?: Metrics;
 }
 
 export interface NetworkListener {
@@ -64,6 +74,10 @@ export class Network {
   readonly #follower: Follower;
   readonly #listener: NetworkListener;
   readonly #logger: Logger;
+  readonly #headGossip = new Pace(
+    { firstMs: HEAD_INTERVAL_MS, maxMs: HEAD_GOSSIP_MAX_MS },
+    { work: () => this.#gossipHead() },
+  );
   #headTimer: NodeJS.Timeout | undefined;
 
   /** Creates the libp2p host and starts to listen. */
@@ -74,14 +88,17 @@ export class Network {
     const { community, key, book } = components;
     const { charterId } = community.options;
     const heads = new Heads({ charterId }, { key });
-    // The services below need the syncer that is made from them: a hello that comes before is covered by the timer.
+    // The services below need the network that is made from them: what comes before is covered by the timer.
+    let takeHead: ((head: Uint8Array, from: PeerId) => void) | undefined;
     let syncer: Syncer | undefined;
     const host = await listening(options.listen, () =>
       createHost(
         {
           privateKey: privateKeyFromRaw(Buffer.concat([keySeed(key), key.publicKey])),
           listen: options.listen,
+          announce: options.announce ?? [],
           version: VERSION,
+          metrics: options.metrics,
           communities: [charterId],
         },
         {
@@ -92,10 +109,14 @@ export class Network {
             ),
           }),
           sync: sync({
-            source: logSource({ log: community.book.log, charter: charterId, head: () => heads.own }),
-            onHello: (peer, { ahead }) => {
-              if (ahead) syncer?.with(peer);
-            },
+            source: logSource({
+              log: community.book.log,
+              charter: charterId,
+              head: () => heads.own,
+              hasHead: (digest) => heads.has(digest),
+            }),
+            onHead: (peer, head) => takeHead?.(head, peer),
+            onLacks: (peer, lacks) => syncer?.lacks(peer, lacks),
           }),
           peers: peers({ charter: charterId, source: () => knownPeers(book) }),
         },
@@ -103,6 +124,7 @@ export class Network {
     );
     const network = new Network(components, host, heads);
     syncer = network.#syncer;
+    takeHead = (head, from) => network.#takeHead(head, from);
     network.#begin();
     return network;
   }
@@ -179,7 +201,7 @@ export class Network {
     return this.#host.peerId.toString();
   }
 
-  /** Addresses to dial this node at, each ending in its peer id. */
+  /** Addresses that others dial this node at, each ending in its peer id. */
   addresses(): string[] {
     return this.#host.getMultiaddrs().map(String);
   }
@@ -216,6 +238,8 @@ export class Network {
 
   async stop(): Promise<void> {
     clearTimeout(this.#headTimer);
+    this.#community.off('held', this.#onHeld);
+    this.#headGossip.stop();
     this.#community.off('missing', this.#onMissing);
     this.#community.off('view', this.#onView);
     this.#community.off('checkpoint', this.#onCheckpoint);
@@ -235,6 +259,7 @@ export class Network {
       this.#listener.onPeer(detail.toString(), false);
     });
     this.#host.addEventListener('peer:identify', ({ detail }) => this.#onIdentify(detail));
+    this.#community.on('held', this.#onHeld);
     this.#community.on('missing', this.#onMissing);
     this.#community.on('view', this.#onView);
     this.#community.on('checkpoint', this.#onCheckpoint);
@@ -262,6 +287,9 @@ export class Network {
   }
 
   readonly #onMissing = () => this.#fetcher.poke();
+  readonly #onHeld = (records: readonly SignedRecord[]) => {
+    if (records.some(({ record }) => record.kind === 'amendment' && record.sealers !== null)) this.#syncer.reconsider();
+  };
   readonly #onView = () => this.#scheduleHead();
   readonly #onCheckpoint = () => this.#scheduleHead();
 
@@ -271,11 +299,17 @@ export class Network {
       const { view } = this.#community;
       if (view === undefined) return;
       // Also of checkpoints that were finished before this node was on the network.
-      const head = this.heads.sign(view, (recipe) => this.#community.offered(recipe));
-      this.#topics.publishHead(head).catch((error: unknown) => {
-        this.#logger.debug({ err: error }, 'gossip did not take the head; peers learn it by sync');
-      });
+      this.heads.sign(view, (recipe) => this.#community.offered(recipe));
+      this.#headGossip.request();
     }, HEAD_INTERVAL_MS);
+  }
+
+  #gossipHead(): void {
+    const head = this.heads.own;
+    if (head === null) return;
+    this.#topics.publishHead(head).catch((error: unknown) => {
+      this.#logger.debug({ err: error }, 'gossip did not take the head; peers learn it by sync');
+    });
   }
 
   #takeHead(head: Uint8Array, from: PeerId): void {

@@ -1,5 +1,6 @@
 import { encodeSigned, keyToText, type PendingInfo, payloadOf, type SignedRecord } from '../../src/log/index.ts';
 import type { Community } from '../core/community.ts';
+import { revocationsIn } from '../core/governing.ts';
 import { NodeError } from '../errors.ts';
 import { Turns } from '../turns.ts';
 import { describeContent } from './describe-record.ts';
@@ -13,9 +14,10 @@ export async function describeUpdates(community: Community): Promise<UpdateDocum
   const { view, book } = community;
   const turns = new Turns();
   const placed = new Map((view?.records ?? []).map(({ id }, place) => [id.toString(), place]));
+  const revocations = revocationsIn(book);
   const held: UpdateDocument[] = [];
   for (const signed of [...book.log.held()]) {
-    held.push(describeHeld(community, signed, placed.get(signed.id.toString())));
+    held.push(describeHeld(community, signed, placed.get(signed.id.toString()), revocations));
     await turns.next();
   }
   held.sort((a, b) => (a.position ?? Number.POSITIVE_INFINITY) - (b.position ?? Number.POSITIVE_INFINITY));
@@ -43,10 +45,15 @@ export function findUpdate(community: Community, id: string): UpdateDocument {
   }
   if (pending.length > 0) return describePending(community, pending[0]!);
   const position = community.view?.records.findIndex(({ id: other }) => other.equals(held[0]!.id)) ?? -1;
-  return describeHeld(community, held[0]!, position < 0 ? undefined : position);
+  return describeHeld(community, held[0]!, position < 0 ? undefined : position, revocationsIn(community.book));
 }
 
-function describeHeld(community: Community, signed: SignedRecord, position: number | undefined): UpdateDocument {
+function describeHeld(
+  community: Community,
+  signed: SignedRecord,
+  position: number | undefined,
+  revocations: ReadonlyMap<string, SignedRecord>,
+): UpdateDocument {
   const id = signed.id.toString();
   const decision = community.view?.decisions.get(id);
   const payload = payloadOf(signed.record);
@@ -61,6 +68,7 @@ function describeHeld(community: Community, signed: SignedRecord, position: numb
       payload === null ? 'none' : decision === undefined ? 'undecided' : decision.accepted ? 'accepted' : 'declined',
     gate: decision?.gate ?? null,
     takenOut: community.view?.takenOut.has(id) ?? false,
+    revocation: revocations.get(id)?.id.toString() ?? null,
     epoch,
     provisional: epoch === null,
     density: verdict?.ok ? verdict.measure.nnz / verdict.measure.elements : null,
@@ -97,6 +105,7 @@ function describePending(community: Community, info: PendingInfo): UpdateDocumen
     verdict: 'undecided',
     gate: null,
     takenOut: false,
+    revocation: null,
     epoch: null,
     provisional: true,
     density: null,

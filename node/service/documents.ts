@@ -110,6 +110,8 @@ export interface UpdateDocument {
   readonly gate: string | null;
   /** A revocation took it out: it is no part of the model, whatever the verdict was. */
   readonly takenOut: boolean;
+  /** The revocation that names it, also before it has an effect. */
+  readonly revocation: string | null;
   /** Number of the seal that makes order and verdict final; null while none does. */
   readonly epoch: number | null;
   readonly provisional: boolean;
@@ -122,9 +124,12 @@ export interface UpdateDocument {
 
 export interface WhyDocument {
   readonly update: string;
+  /** Only updates meet gates. */
+  readonly kind: UpdateDocument['kind'];
   readonly verdict: UpdateDocument['verdict'];
   readonly gate: string | null;
   readonly takenOut: boolean;
+  readonly revocation: string | null;
   readonly epoch: number | null;
   readonly provisional: boolean;
   /** Admission has not caught up with the log: the verdict is that of the last time it had. */
@@ -169,19 +174,25 @@ export interface ContributeDocument {
   readonly gates: readonly GateResult[];
 }
 
-/** The rules in effect. Keys are multibase `z6Mk…`. */
-export interface RulesDocument {
-  /** Number of the last amendment in effect; 0 for the charter as it is. */
-  readonly amendment: number;
-  readonly owner: string;
+/** The rules that amendments can change. Keys are multibase `z6Mk…`. */
+export interface RuleSections {
   readonly membership: { readonly open: boolean; readonly members: readonly string[] };
   readonly budgets: { readonly updates: number; readonly bytes: number };
   readonly admission: NonNullable<ChangesDocument['admission']>;
   readonly sealers: { readonly keys: readonly string[]; readonly threshold: number };
-  /** Amendments that come into effect at the next seal. */
+}
+
+/** The rules in effect. */
+export interface RulesDocument extends RuleSections {
+  /** Number of the last amendment in effect; 0 for the charter as it is. */
+  readonly amendment: number;
+  readonly owner: string;
+  /** As the charter was written. */
+  readonly charter: RuleSections;
+  /** Amendments that come into effect at the next seal, ascending by number. */
   readonly pending: readonly AmendmentDocument[];
-  /** All that are held, in canonical order. */
-  readonly amendments: readonly (AmendmentDocument & { readonly inEffect: boolean })[];
+  /** All that are held, in canonical order. Of two with one number the second is `void`, and what follows it. */
+  readonly amendments: readonly (AmendmentDocument & { readonly state: 'in effect' | 'pending' | 'void' })[];
 }
 
 export interface AmendmentDocument {
@@ -205,6 +216,8 @@ export interface RevokeRequest {
 export interface RevokeDocument {
   readonly revocation: string;
   readonly update: string;
+  /** It was revoked before: nothing was signed. */
+  readonly already: boolean;
   /** A sealed update leaves the model at the next seal. */
   readonly effective: 'now' | 'at the next seal';
   readonly recipe: string;

@@ -148,9 +148,9 @@ export class LocalService implements NodeService {
   async why(id: string): Promise<WhyDocument> {
     const update = await this.show(id);
     const decision = this.community.view?.decisions.get(update.id);
-    const { verdict, gate, takenOut, epoch, provisional, deciding } = update;
+    const { kind, verdict, gate, takenOut, revocation, epoch, provisional, deciding } = update;
     const gates = decision?.gates ?? [];
-    return { update: update.id, verdict, gate, takenOut, epoch, provisional, deciding, gates };
+    return { update: update.id, kind, verdict, gate, takenOut, revocation, epoch, provisional, deciding, gates };
   }
 
   async contribute(request: ContributeRequest, options: RunOptions = {}): Promise<ContributeDocument> {
@@ -176,11 +176,11 @@ export class LocalService implements NodeService {
 
   async revoke({ update, note = '' }: RevokeRequest): Promise<RevokeDocument> {
     const { id } = await this.show(update);
-    const signed = await revoke(this.community, { target: parseId(id), note });
-    await this.#network?.publish(signed, null);
-    const { takenOut, recipeId } = await this.community.settled();
-    const effective = takenOut.has(id) ? 'now' : 'at the next seal';
-    return { revocation: signed.id.toString(), update: id, effective, recipe: recipeId.toString() };
+    const { signed, already } = await revoke(this.community, { target: parseId(id), note });
+    if (!already) await this.#network?.publish(signed, null);
+    const { accepted, recipeId } = await this.community.settled();
+    const effective = accepted.some((update) => update.id === id) ? 'at the next seal' : 'now';
+    return { revocation: signed.id.toString(), update: id, already, effective, recipe: recipeId.toString() };
   }
 
   async seal(options: RunOptions = {}): Promise<SealDocument | null> {

@@ -5,6 +5,7 @@ import type { Equivocation } from './chains.ts';
 import type { Charter } from './charter.ts';
 import { Entries } from './entries.ts';
 import { HeldSet } from './held.ts';
+import type { Ids } from './id-tree.ts';
 import { Intake, knownOf } from './intake.ts';
 import { InvalidMemory } from './invalid.ts';
 import type { LogState } from './log-state.ts';
@@ -35,13 +36,15 @@ export class Log {
     const limits = { ...DEFAULT_PENDING_LIMITS, ...options.limits };
     this.#charter = charter;
     this.charterPast = charterPast(charter);
+    const entries = new Entries();
+    const held = new HeldSet();
     this.#state = {
-      entries: new Entries(),
-      held: new HeldSet(),
+      entries,
+      held,
       pool: new PendingPool(limits),
       invalid: new InvalidMemory(),
       payloads: new PayloadFacts(),
-      seals: new SealSet(charter.sealers.keys),
+      seals: new SealSet(charter.sealers.keys, [held.ids, entries.ids]),
       payloadBytes: limits.payloadBytes,
     };
     this.#intake = new Intake(this.#state, { charter, charterPast: this.charterPast, charterId, now });
@@ -59,6 +62,16 @@ export class Log {
   /** Number of held records. */
   get size(): number {
     return this.#state.held.size;
+  }
+
+  /** Ids of the held records and of the known seals, as entries: for comparison with other logs. */
+  get ids(): Ids {
+    return this.#state.held.ids;
+  }
+
+  /** The same, and the waiting records. */
+  get knownIds(): Ids {
+    return this.#state.entries.ids;
   }
 
   /** Number of waiting records. */

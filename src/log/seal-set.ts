@@ -2,6 +2,8 @@ import type { CID } from 'multiformats/cid';
 import { authorKey } from './author-key.ts';
 import { compareBytes, idKey } from './canonical.ts';
 import { MAX_SEALERS } from './charter-fields.ts';
+import { sealEntry } from './entry.ts';
+import type { IdTree } from './id-tree.ts';
 import type { SealSignature, SignedSeal } from './seal.ts';
 
 /** How far a seal's number may be ahead of those that are known without a gap: what is further ahead comes later. */
@@ -26,10 +28,17 @@ export class SealSet {
   readonly #byNumber = new Map<number, Map<string, SignedSeal>>();
   readonly #numbers = new Map<string, number>();
   readonly #sealers = new Set<string>();
+  readonly #trees: readonly IdTree[];
+  /** Entries by the tree's key. */
+  readonly #entries = new Map<string, SignedSeal>();
   #gapless = 0;
 
-  /** @param sealers - the charter's */
-  constructor(sealers: readonly Uint8Array[]) {
+  /**
+   * @param sealers - the charter's
+   * @param trees - get the entry ids of the seals that are kept
+   */
+  constructor(sealers: readonly Uint8Array[], trees: readonly IdTree[] = []) {
+    this.#trees = trees;
     this.trust(sealers);
   }
 
@@ -49,6 +58,11 @@ export class SealSet {
   get(id: CID): SignedSeal | undefined {
     const number = this.#numbers.get(idKey(id));
     return number === undefined ? undefined : this.#byNumber.get(number)!.get(idKey(id));
+  }
+
+  /** The seal that travels under this id (`sealEntry`). */
+  byEntry(id: CID): SignedSeal | undefined {
+    return this.#entries.get(idKey(id));
   }
 
   /** Those with this number, in no order that means anything. */
@@ -96,12 +110,29 @@ export class SealSet {
     this.#byNumber.set(seal.number, others);
     this.#numbers.set(idKey(id), seal.number);
     while (this.#byNumber.has(this.#gapless + 1)) this.#gapless++;
-    if (before !== undefined) return { outcome, kept, dropped: before };
+    this.#list(kept);
+    if (before !== undefined) {
+      this.#unlist(before);
+      return { outcome, kept, dropped: before };
+    }
     const dropped = [...others.values()].find((other) => !this.#isKept(other, [...others.values()]));
     if (dropped === undefined) return { outcome, kept };
     others.delete(idKey(dropped.id));
     this.#numbers.delete(idKey(dropped.id));
+    this.#unlist(dropped);
     return { outcome, kept, dropped };
+  }
+
+  #list(signed: SignedSeal): void {
+    const { id } = sealEntry(signed);
+    this.#entries.set(idKey(id), signed);
+    for (const tree of this.#trees) tree.add(id);
+  }
+
+  #unlist(signed: SignedSeal): void {
+    const { id } = sealEntry(signed);
+    this.#entries.delete(idKey(id));
+    for (const tree of this.#trees) tree.delete(id);
   }
 
   /** It is among the two smallest of one of its sealers. */
