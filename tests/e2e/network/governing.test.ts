@@ -13,7 +13,7 @@ import { openCheckpoint } from '../../../src/tensors/index.ts';
 import { expert, type TASKS } from '../support/files.ts';
 import { agree, type DemoNode, Stage, terminate, upToDate } from '../support/network.ts';
 
-const TEST_MS = 120_000;
+const TEST_MS = 180_000;
 
 let stage: Stage;
 
