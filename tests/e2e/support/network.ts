@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContributeDocument, StatusDocument, UpdateDocument } from '../../../node/service/documents.ts';
 import { Cast, type DemoNode } from '../../../scripts/demo/node.ts';
 import { makeTasks } from '../../../scripts/demo/vision8.ts';
+import { manifestsIn, recordsIn } from '../../unit/node/journal-support.ts';
 import { BASE } from './files.ts';
 
 export { type DemoNode, kill } from '../../../scripts/demo/node.ts';
@@ -100,8 +101,9 @@ export class Stage {
 
   /** Names of what a home stores of the log: nothing else changes when an update is published. */
   async stored(home: string): Promise<{ records: string[]; objects: string[]; blobs: string[] }> {
-    const names = async (directory: string) => (await readdir(this.path(home, directory))).sort();
-    return { records: await names('records'), objects: await names('objects'), blobs: await names('blobs') };
+    const journal = { journal: this.path(home, 'journal') };
+    const blobs = (await readdir(this.path(home, 'blobs'))).sort();
+    return { records: await recordsIn(journal), objects: await manifestsIn(journal), blobs };
   }
 }
 
