@@ -1,5 +1,6 @@
 import { privateKeyFromRaw } from '@libp2p/crypto/keys';
 import type { IdentifyResult, Libp2p, PeerId } from '@libp2p/interface';
+import type { CID } from 'multiformats/cid';
 import type { Blocks, HostServices, Peers, Sync, Topics } from '../../protocols/index.ts';
 import {
   blocks,
@@ -20,7 +21,7 @@ import type { Logger } from '../logger.ts';
 import { Turns } from '../turns.ts';
 import { VERSION } from '../version.ts';
 import { Dialer } from './dialer.ts';
-import { Fetcher } from './fetcher.ts';
+import { Fetcher, type Tries } from './fetcher.ts';
 import { Follower } from './follower.ts';
 import { judgeUpdate } from './gossip-judge.ts';
 import { Heads } from './heads.ts';
@@ -185,6 +186,11 @@ export class Network {
 
   connected(): string[] {
     return this.#host.getPeers().map(String);
+  }
+
+  /** How the fetching of a payload that a record waits for has gone. */
+  tries(payload: CID): Tries | undefined {
+    return this.#fetcher.tries(payload);
   }
 
   /** Gossips an own update that is already durable. Nobody listening is no failure: sync hands it on. */

@@ -1,8 +1,11 @@
+import type { CID } from 'multiformats/cid';
+import { errorCode } from '../../src/errors.ts';
 import { encodeSigned, keyToText, type PendingInfo, type SignedRecord } from '../../src/log/index.ts';
 import type { Community } from '../core/community.ts';
 import { NodeError } from '../errors.ts';
+import type { Tries } from '../net/fetcher.ts';
 import { Turns } from '../turns.ts';
-import { MAX_LISTED_WAITING, type StatusDocument, type UpdateDocument } from './documents.ts';
+import { MAX_LISTED_WAITING, type UpdateDocument, type WaitingDocument } from './documents.ts';
 
 /** Shortest beginning of an id that is looked up; every id begins with the same seven characters. */
 const MIN_PREFIX_CHARS = 8;
@@ -61,10 +64,26 @@ function describeHeld(community: Community, signed: SignedRecord, position: numb
   };
 }
 
-/** The oldest waiting updates with their reasons. */
-export function listWaiting(community: Community): StatusDocument['waiting'] {
+/**
+ * The oldest waiting updates with their reasons.
+ *
+ * @param tries - how the fetching of a payload has gone, where a daemon fetches
+ */
+export function listWaiting(
+  community: Community,
+  tries: (payload: CID) => Tries | undefined = () => undefined,
+): WaitingDocument[] {
   const oldest = community.book.log.pending(MAX_LISTED_WAITING);
-  return oldest.map((info) => ({ update: info.signed.id.toString(), waitsFor: reasons(info) }));
+  return oldest.map((info) => {
+    const { count, nextInMs, error } = tries(info.signed.record.payload) ?? { count: 0, nextInMs: null, error: null };
+    return {
+      update: info.signed.id.toString(),
+      waitsFor: reasons(info),
+      tries: count,
+      nextTry: nextInMs === null ? null : Math.round(Date.now() + nextInMs),
+      lastError: error && { code: errorCode(error), message: error.message },
+    };
+  });
 }
 
 function reasons(info: PendingInfo): string[] {

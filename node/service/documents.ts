@@ -30,7 +30,7 @@ export interface StatusDocument {
     readonly declined: number;
   };
   /** What waits and for what, the oldest first; at most `MAX_LISTED_WAITING`. */
-  readonly waiting: readonly { readonly update: string; readonly waitsFor: readonly string[] }[];
+  readonly waiting: readonly WaitingDocument[];
   /** The current recipe; `provisional` while nothing seals it. */
   readonly recipe: { readonly id: string; readonly updates: number; readonly provisional: boolean };
   /** Admission has not caught up with the log: counts and recipe are those of the last time it had. */
@@ -45,6 +45,17 @@ export interface StatusDocument {
   readonly device: string | null;
   /** What solves its eigenproblems; without a running daemon, what would. */
   readonly eigensolver: EigensolverStatus | null;
+}
+
+export interface WaitingDocument {
+  readonly update: string;
+  readonly waitsFor: readonly string[];
+  /** Tries to fetch its payload that did not bring all of it. */
+  readonly tries: number;
+  /** When the next one may begin; `null` while one is under way, when nothing was tried yet, and without a daemon. */
+  readonly nextTry: number | null;
+  /** Why the last one failed. */
+  readonly lastError: { readonly code: string; readonly message: string } | null;
 }
 
 /** What a node's fold runs on. */

@@ -1,7 +1,18 @@
+import { decode } from '@ipld/dag-cbor';
 import fc from 'fast-check';
+import type { CID } from 'multiformats/cid';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { fixedSource, logSource, type PullResult, reconcile, SyncSession } from '../../../protocols/index.ts';
-import { encodeSigned, Log, type SignedRecord } from '../../../src/log/index.ts';
+import {
+  MAX_PAGE_ENTRIES,
+  MAX_WANT_ITEMS,
+  MAX_WANTED,
+  MAX_WHOLE,
+  SALT_BYTES,
+} from '../../../protocols/sync/constants.ts';
+import { tagger, unpackChoices, unpackPrefixes } from '../../../protocols/sync/packing.ts';
+import { Wanted } from '../../../protocols/sync/wanted.ts';
+import { encodeSigned, Log, MAX_LEAF_IDS, type SignedRecord, treeKey, treeKeyBytes } from '../../../src/log/index.ts';
 import { follow, testCharter, testId, testKey } from '../log/helpers.ts';
 
 const COMMUNITY = testCharter();
@@ -168,5 +179,90 @@ describe('two logs in any two states', () => {
     const session = new SyncSession({ source: fixed });
     const options = { source: sourceOf(to), sink: (batch: readonly SignedRecord[]) => keep(to, batch), peer: 'peer' };
     expect(await reconcile((request) => session.answer(request), options)).toMatchObject({ received: 5 });
+  });
+});
+
+describe('a round', () => {
+  test('gives up a comparison at its bound of requests, and not before', async () => {
+    const from = logOf(all);
+    const to = logOf(all.slice(0, 200));
+    const { requests } = await pull(logOf(all.slice(0, 200)), from);
+    // A hello, the wish with the first page, and the pages after it.
+    const compares = requests - 2 - (Math.ceil(700 / MAX_PAGE_ENTRIES) - 1);
+    expect(compares).toBeGreaterThan(0);
+    const bounded = (maxCompares: number) => {
+      const session = new SyncSession({ source: sourceOf(from) });
+      const options = { source: sourceOf(to), sink: () => {}, peer: 'peer', maxCompares };
+      return reconcile((request) => session.answer(request), options);
+    };
+    expect(await bounded(compares)).toMatchObject({ complete: true, received: 700 });
+    await expect(bounded(compares - 1)).rejects.toMatchObject({ code: 'NO_PROGRESS', fields: { peer: 'peer' } });
+  });
+
+  test('draws a new salt every time, and keeps to one that is given', async () => {
+    const salts: string[] = [];
+    const round = async (salt?: Uint8Array) => {
+      const session = new SyncSession({ source: sourceOf(logOf([])) });
+      const ask = (request: Uint8Array) => {
+        salts.push(Buffer.from(decode<{ salt: Uint8Array }>(request).salt).toString('hex'));
+        return session.answer(request);
+      };
+      await reconcile(ask, { source: sourceOf(logOf([])), sink: () => {}, peer: 'peer', salt });
+    };
+    await round();
+    await round();
+    await round(new Uint8Array(SALT_BYTES).fill(1));
+    expect(salts[0]).not.toBe(salts[1]);
+    expect(salts[2]).toBe('01'.repeat(SALT_BYTES));
+  });
+});
+
+describe('what a client wants', () => {
+  const tag = tagger(new Uint8Array(SALT_BYTES));
+  const prefixOf = (n: number) => n.toString(16).padStart(4, '0');
+  const wishes = (wanted: Wanted) =>
+    [...wanted.requests()].map(({ whole, some, last }) => ({
+      whole: unpackPrefixes(whole, MAX_WANT_ITEMS).length,
+      some: unpackChoices(some, MAX_WANT_ITEMS).length,
+      last,
+    }));
+
+  test('of more prefixes than it may name is everything', () => {
+    const wanted = new Wanted(tag);
+    for (let i = 0; i < MAX_WHOLE; i++) wanted.addWhole(prefixOf(i));
+    const parts = MAX_WHOLE / MAX_WANT_ITEMS;
+    expect(wishes(wanted)).toEqual(
+      Array.from({ length: parts }, (_, i) => ({ whole: MAX_WANT_ITEMS, some: 0, last: i === parts - 1 })),
+    );
+    wanted.addWhole('ffff');
+    expect([...wanted.requests()].map(({ whole }) => unpackPrefixes(whole, 9))).toEqual([['']]);
+    expect(wanted.take(testId(1))).toBe(true);
+  });
+
+  test('of more single ids than it may name is everything', () => {
+    const wanted = new Wanted(tag);
+    const places = Array.from({ length: MAX_LEAF_IDS }, (_, i) => i);
+    for (let i = 0; i < MAX_WANTED / MAX_LEAF_IDS; i++) wanted.addSome({ prefix: prefixOf(i), places }, places);
+    expect(wishes(wanted).reduce((sum, { some }) => sum + some, 0)).toBe(MAX_WANTED / MAX_LEAF_IDS);
+    expect(wanted.owed).toBe(MAX_WANTED);
+    wanted.addSome({ prefix: 'ffff', places: [0] }, [1]);
+    expect(wishes(wanted)).toEqual([{ whole: 1, some: 0, last: true }]);
+  });
+
+  test('is taken once for each, and owed until then', () => {
+    const wanted = new Wanted(tag);
+    const [one, other] = [testId(1), testId(2)];
+    const digits = (id: CID) => Buffer.from(treeKeyBytes(treeKey(id))).toString('hex');
+    const tags = [tag(treeKeyBytes(treeKey(one))), 5];
+    wanted.addSome({ prefix: digits(one).slice(0, 3), places: [0, 1] }, tags);
+    wanted.addNamed(other);
+    expect(wanted.owed).toBe(3);
+    expect([wanted.take(one), wanted.take(one), wanted.take(other), wanted.take(testId(3))]).toEqual([
+      true,
+      false,
+      true,
+      false,
+    ]);
+    expect(wanted.owed).toBe(1);
   });
 });
