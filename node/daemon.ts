@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises';
 import type { MergeEngineOptions } from '../src/merge/index.ts';
 import { startControlApi } from './api/server.ts';
+import { AutoSealer, type SealPolicy } from './core/auto-sealer.ts';
 import { loadOrCreateKey } from './home/keys.ts';
 import type { HomePaths } from './home/paths.ts';
 import type { Logger } from './logger.ts';
@@ -20,6 +21,8 @@ export interface DaemonOptions {
   /** Addresses of peers, each ending in /p2p/ and the peer's id. */
   readonly peers: readonly string[];
   readonly engine: MergeEngineOptions;
+  /** When to seal by itself; the configuration's where left out. */
+  readonly seal?: SealPolicy;
 }
 
 export interface DaemonReady {
@@ -70,6 +73,12 @@ export async function runDaemon(
     );
     cleanup.push(() => network.stop());
     service.network = network;
+    const sealer = new AutoSealer(
+      { ...opened.sealPolicy, ...options.seal },
+      { community: service.community, onSealed: (signed) => network.publishSeal(signed), logger },
+    );
+    sealer.start();
+    cleanup.push(() => sealer.stop());
     const { promise: stopAsked, resolve: stop } = Promise.withResolvers<string>();
     const api = await startControlApi({ apiFile: home.api }, { service, stop: () => stop('asked through the API') });
     cleanup.push(async () => {

@@ -2,7 +2,7 @@ import type { PeerId } from '@libp2p/interface';
 import type { CID } from 'multiformats/cid';
 import type { Blocks } from '../../protocols/index.ts';
 import type { Manifest, SignedRecord } from '../../src/log/index.ts';
-import { blockCount, decodeManifest, keyToText, MAX_MANIFEST_BYTES } from '../../src/log/index.ts';
+import { blockCount, decodeManifest, keyToText, MAX_MANIFEST_BYTES, payloadOf } from '../../src/log/index.ts';
 import type { RecordBook } from '../core/record-book.ts';
 import type { Logger } from '../logger.ts';
 import { inTurns, type Wanted } from './fetch-turns.ts';
@@ -98,8 +98,9 @@ export class Fetcher {
 
   /** Notes who brought a record that waits: the first to be asked for its payload, and whose turn it takes. */
   brought({ record }: SignedRecord, source: string): void {
-    const key = record.payload.toString();
-    if (!this.#origins.has(key)) this.#origins.set(key, { author: keyToText(record.author), source });
+    const key = payloadOf(record)?.toString();
+    if (key !== undefined && !this.#origins.has(key))
+      this.#origins.set(key, { author: keyToText(record.author), source });
   }
 
   /** Starts what is missing and due, at once or soon. Call it when something new waits or a peer connected. */

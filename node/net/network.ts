@@ -13,8 +13,15 @@ import {
   SYNC_PROTOCOL,
   sync,
 } from '../../protocols/index.ts';
-import type { SignedRecord, SigningKey } from '../../src/log/index.ts';
-import { decodeSigned, decodeSignedHead, encodeSigned, keySeed } from '../../src/log/index.ts';
+import type { SignedRecord, SignedSeal, SigningKey } from '../../src/log/index.ts';
+import {
+  decodeSigned,
+  decodeSignedHead,
+  decodeSignedSeal,
+  encodeSigned,
+  encodeSignedSeal,
+  keySeed,
+} from '../../src/log/index.ts';
 import type { Community } from '../core/community.ts';
 import { Serial } from '../core/serial.ts';
 import type { Logger } from '../logger.ts';
@@ -23,7 +30,7 @@ import { VERSION } from '../version.ts';
 import { Dialer } from './dialer.ts';
 import { Fetcher, type Tries } from './fetcher.ts';
 import { Follower } from './follower.ts';
-import { judgeUpdate } from './gossip-judge.ts';
+import { judgeSeal, judgeUpdate } from './gossip-judge.ts';
 import { Heads } from './heads.ts';
 import { dialableFrom, knownPeers } from './known-peers.ts';
 import { listening } from './listening.ts';
@@ -164,6 +171,14 @@ export class Network {
           return heads.judge(head, from.toString());
         }),
       onHead: (head, from) => this.#followHead(head, from),
+      judgeSeal: (seal, from) =>
+        judging.run(async () => {
+          await turns.next();
+          return judgeSeal(community.book, seal, () => this.#syncer.with(from));
+        }),
+      onSeal: async (seal) => {
+        await community.book.takeSeal(decodeSignedSeal(seal));
+      },
     });
   }
 
@@ -202,8 +217,18 @@ export class Network {
     }
   }
 
+  /** Gossips an own seal that is already durable. */
+  async publishSeal(signed: SignedSeal): Promise<void> {
+    try {
+      await this.#topics.publishSeal(encodeSignedSeal(signed));
+    } catch (error) {
+      this.#logger.debug({ err: error }, 'gossip did not take the seal; peers will find it by sync');
+    }
+  }
+
   async stop(): Promise<void> {
     clearTimeout(this.#headTimer);
+    this.#community.off('held', this.#onHeld);
     this.#community.off('missing', this.#onMissing);
     this.#community.off('view', this.#onView);
     this.#community.off('checkpoint', this.#onCheckpoint);
@@ -223,6 +248,7 @@ export class Network {
       this.#listener.onPeer(detail.toString(), false);
     });
     this.#host.addEventListener('peer:identify', ({ detail }) => this.#onIdentify(detail));
+    this.#community.on('held', this.#onHeld);
     this.#community.on('missing', this.#onMissing);
     this.#community.on('view', this.#onView);
     this.#community.on('checkpoint', this.#onCheckpoint);
@@ -250,17 +276,19 @@ export class Network {
   }
 
   readonly #onMissing = () => this.#fetcher.poke();
+  readonly #onHeld = (records: readonly SignedRecord[]) => {
+    if (records.some(({ record }) => record.kind === 'amendment' && record.sealers !== null)) this.#syncer.reconsider();
+  };
   readonly #onView = () => this.#scheduleHead();
   readonly #onCheckpoint = () => this.#scheduleHead();
 
   #scheduleHead(): void {
     this.#headTimer ??= setTimeout(() => {
       this.#headTimer = undefined;
-      const { view, offered } = this.#community;
+      const { view } = this.#community;
       if (view === undefined) return;
-      // Also one that was finished before this node was on the network.
-      const finished = offered?.recipe === view.recipeId.toString() ? offered.document : null;
-      const head = this.heads.sign(view, finished);
+      // Also of checkpoints that were finished before this node was on the network.
+      const head = this.heads.sign(view, (recipe) => this.#community.offered(recipe));
       this.#topics.publishHead(head).catch((error: unknown) => {
         this.#logger.debug({ err: error }, 'gossip did not take the head; peers learn it by sync');
       });
@@ -275,10 +303,11 @@ export class Network {
     }
   }
 
-  /** A head that names records this node lacks means that gossip lost something: ask who passed it on. */
+  /** A head that names records or a seal that this node lacks means that gossip lost something: ask who passed it on. */
   #followHead(bytes: Uint8Array, from: PeerId): void {
     const { log } = this.#community.book;
     const { head } = decodeSignedHead(bytes);
-    if (head.frontier.some((id) => log.state(id) === 'unknown')) this.#follower.hint(from);
+    const lacksSeal = head.sealed !== null && !log.seals.has(head.sealed.seal);
+    if (lacksSeal || head.frontier.some((id) => log.state(id) === 'unknown')) this.#follower.hint(from);
   }
 }

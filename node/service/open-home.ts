@@ -1,7 +1,9 @@
 import { readFile, rm } from 'node:fs/promises';
 import { charterId, decodeCharter } from '../../src/log/index.ts';
 import type { MergeEngineOptions } from '../../src/merge/index.ts';
+import type { SealPolicy } from '../core/auto-sealer.ts';
 import { Community } from '../core/community.ts';
+import { readGoverningKeys } from '../core/governing.ts';
 import { NodeError } from '../errors.ts';
 import { readConfig } from '../home/config.ts';
 import { loadOrCreateKey } from '../home/keys.ts';
@@ -16,6 +18,7 @@ export interface OpenHome {
   readonly charterBytes: Uint8Array;
   readonly listen: readonly string[];
   readonly bootstrap: readonly string[];
+  readonly sealPolicy: SealPolicy;
   close(): Promise<void>;
 }
 
@@ -42,6 +45,7 @@ export async function openHome(
         found: id.toString(),
       });
     }
+    const author = await loadOrCreateKey(home.authorKey);
     const community = new Community(
       {
         home,
@@ -50,8 +54,10 @@ export async function openHome(
         base: config.base,
         engine: options.engine,
         fold: options.fold,
+        foldStates: config.foldStates,
+        adopt: config.adopt,
       },
-      { author: await loadOrCreateKey(home.authorKey), logger: components.logger },
+      { author, keys: await readGoverningKeys(home, author), logger: components.logger },
     );
     await community.open();
     return {
@@ -59,6 +65,7 @@ export async function openHome(
       charterBytes,
       listen: config.listen,
       bootstrap: config.bootstrap,
+      sealPolicy: config.seal ?? {},
       close: async () => {
         await community.close();
         await lock.release();

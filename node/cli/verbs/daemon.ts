@@ -1,17 +1,20 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
+import type { SealPolicy } from '../../core/auto-sealer.ts';
 import { runDaemon } from '../../daemon.ts';
 import type { LogLevel } from '../../logger.ts';
 import { createLogger, LOG_LEVELS } from '../../logger.ts';
 import type { CommonOptions, Register } from '../context.ts';
 import { EXIT } from '../exit-codes.ts';
-import { collect } from '../parse.ts';
+import { collect, parsePositive, parsePositiveCount } from '../parse.ts';
 import { type EngineVerbOptions, engineOptions, withEngineOptions } from './engine-options.ts';
 
 interface DaemonOptions extends CommonOptions, EngineVerbOptions {
   readonly listen?: string[];
   readonly peer?: string[];
   readonly logLevel: LogLevel;
+  readonly sealEvery?: number;
+  readonly sealHours?: number;
 }
 
 export function daemonVerb(program: Command, register: Register): void {
@@ -20,6 +23,8 @@ export function daemonVerb(program: Command, register: Register): void {
     .description('run the node until it is interrupted')
     .option('--listen <multiaddr>', 'address to listen on, may be repeated (default: what join wrote)', collect)
     .option('--peer <multiaddr>', 'a peer to connect to, may be repeated', collect)
+    .option('--seal-every <n>', 'seal by itself when this many accepted updates are unsealed', parsePositiveCount)
+    .option('--seal-hours <hours>', 'seal by itself this long after the last seal', parsePositive)
     .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'));
   register<DaemonOptions>(withEngineOptions(command), async (context, _args, options) => {
     const logger = createLogger({ level: options.logLevel });
@@ -29,6 +34,7 @@ export function daemonVerb(program: Command, register: Register): void {
         listen: options.listen,
         peers: options.peer ?? [],
         engine: engineOptions(options),
+        seal: sealPolicy(options),
       },
       {
         logger,
@@ -42,4 +48,12 @@ export function daemonVerb(program: Command, register: Register): void {
     logger.info({ reason: stopped }, 'stopped');
     return EXIT.done;
   });
+}
+
+/** What was not given is left to the configuration. */
+function sealPolicy({ sealEvery, sealHours }: DaemonOptions): SealPolicy {
+  return {
+    ...(sealEvery !== undefined && { updates: sealEvery }),
+    ...(sealHours !== undefined && { hours: sealHours }),
+  };
 }

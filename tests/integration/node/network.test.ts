@@ -219,11 +219,11 @@ describe('a checkpoint', () => {
   test('that was finished before the node was on the network is offered all the same', async () => {
     const pond = await makePond();
     const { community, start } = await networkOf(pond, [], true);
-    await eventually(() => expect(community.offered).toBeDefined(), 30_000);
+    await eventually(() => expect(community.checkpoint).toBeDefined(), 30_000);
     const network = await start();
     await eventually(() => expect(network.heads.own).not.toBeNull());
     const { head } = decodeSignedHead(network.heads.own!);
-    expect(head.checkpoint?.toString()).toBe(community.offered!.document.toString());
+    expect(head.checkpoint?.toString()).toBe(community.offered(community.view!.recipeId)!.toString());
   }, 60_000);
 });
 

@@ -4,7 +4,7 @@ import type { Libp2p } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { logSource, type PullResult, type Sync, sync } from '../../../protocols/index.ts';
-import { encodeSigned, Log, type SignedRecord } from '../../../src/log/index.ts';
+import { encodeSigned, isSealEntry, Log, type LogEntry, payloadOf, type SignedRecord } from '../../../src/log/index.ts';
 import { follow, testCharter, testId, testKey } from '../../unit/log/helpers.ts';
 import { onCleanup, startNode } from './support.ts';
 
@@ -19,10 +19,11 @@ interface Member {
   readonly log: Log;
 }
 
-function keep(log: Log, records: readonly SignedRecord[]): void {
-  for (const signed of records) {
-    log.addRecord(signed);
-    log.setPayload(signed.record.payload, 100);
+function keep(log: Log, entries: readonly LogEntry[]): void {
+  for (const entry of entries) {
+    if (isSealEntry(entry)) continue;
+    log.addRecord(entry);
+    log.setPayload(payloadOf(entry.record)!, 100);
   }
 }
 

@@ -9,19 +9,23 @@ import pino from 'pino';
 import { onTestFinished, vi } from 'vitest';
 import { createCommunity, DEFAULT_BUDGET } from '../../../node/community/create.ts';
 import { Community } from '../../../node/core/community.ts';
+import type { GoverningKeys } from '../../../node/core/governing.ts';
 import { RecordBook, type RecordBookListener } from '../../../node/core/record-book.ts';
 import { writeConfig } from '../../../node/home/config.ts';
 import { loadOrCreateKey } from '../../../node/home/keys.ts';
 import { HOME_LAYOUT_VERSION, type HomePaths, homePaths } from '../../../node/home/paths.ts';
 import type { EncoderChoice } from '../../../src/choose/index.ts';
 import { encodeTernarySync, type TensorTable, ternaryFromSigns } from '../../../src/codec/index.ts';
+import { Historian, type Step } from '../../../src/history/index.ts';
 import type { AdmissionPolicy } from '../../../src/kinship/index.ts';
 import {
   type Charter,
   charterTable,
   type IdentifiedManifest,
+  type Log,
   manifestOf,
   type SignedRecord,
+  type SignedUpdate,
   type SigningKey,
 } from '../../../src/log/index.ts';
 import { createSafetensors } from '../../../src/tensors/index.ts';
@@ -178,7 +182,7 @@ export function payloadOf(pond: Pond, seed: number, options: { scale?: number; f
 }
 
 export interface Update {
-  readonly signed: SignedRecord;
+  readonly signed: SignedUpdate;
   readonly payload: Uint8Array;
   readonly manifest: IdentifiedManifest;
 }
@@ -208,7 +212,12 @@ export async function updates(pond: Pond, count: number, author?: SigningKey): P
   return made;
 }
 
-export const deaf: RecordBookListener = { onHeld: () => {}, onMissing: () => {}, onEquivocations: () => {} };
+export const deaf: RecordBookListener = {
+  onHeld: () => {},
+  onMissing: () => {},
+  onEquivocations: () => {},
+  onSeal: () => {},
+};
 
 export async function openBook(pond: Pond, home: HomePaths, listener: Partial<RecordBookListener> = {}) {
   const book = new RecordBook(
@@ -219,10 +228,16 @@ export async function openBook(pond: Pond, home: HomePaths, listener: Partial<Re
   return book;
 }
 
+/** What happens in the canonical order of a log. */
+export function stepsOf(pond: Pick<Pond, 'charter' | 'charterId'>, log: Log): readonly Step[] {
+  const decide = () => Promise.reject(new Error('nothing is decided here'));
+  return new Historian(pond, { log, seals: log.seals, decide }).stepsSoFar().steps;
+}
+
 /** The caller closes it. */
 export async function openCommunityHere(
   pond: Pond,
-  options: { home?: HomePaths; fold?: boolean; logger?: pino.Logger } = {},
+  options: { home?: HomePaths; fold?: boolean; logger?: pino.Logger; keys?: GoverningKeys; adopt?: boolean } = {},
 ): Promise<Community> {
   const home = options.home ?? (await newHome(pond));
   const community = new Community(
@@ -233,8 +248,13 @@ export async function openCommunityHere(
       base: pond.base,
       engine: { device: 'cpu', workers: 1 },
       fold: options.fold ?? false,
+      adopt: options.adopt,
     },
-    { author: await loadOrCreateKey(home.authorKey), logger: options.logger ?? silent },
+    {
+      author: await loadOrCreateKey(home.authorKey),
+      logger: options.logger ?? silent,
+      ...(options.keys && { keys: options.keys }),
+    },
   );
   await community.open();
   return community;

@@ -12,16 +12,32 @@ import {
 } from '../../../protocols/sync/constants.ts';
 import { tagger, unpackChoices, unpackPrefixes } from '../../../protocols/sync/packing.ts';
 import { Wanted } from '../../../protocols/sync/wanted.ts';
-import { encodeSigned, Log, MAX_LEAF_IDS, type SignedRecord, treeKey, treeKeyBytes } from '../../../src/log/index.ts';
+import {
+  encodeSigned,
+  isSealEntry,
+  Log,
+  type LogEntry,
+  MAX_LEAF_IDS,
+  payloadOf,
+  type Seal,
+  type SignedRecord,
+  signSeal,
+  treeKey,
+  treeKeyBytes,
+} from '../../../src/log/index.ts';
 import { follow, testCharter, testId, testKey } from '../log/helpers.ts';
 
 const COMMUNITY = testCharter();
 const AUTHORS = 12;
 
-function keep(log: Log, records: readonly SignedRecord[]): void {
-  for (const signed of records) {
-    log.addRecord(signed);
-    log.setPayload(signed.record.payload, 100);
+function keep(log: Log, entries: readonly LogEntry[]): void {
+  for (const entry of entries) {
+    if (isSealEntry(entry)) {
+      log.seals.add(entry.sealed);
+      continue;
+    }
+    log.addRecord(entry);
+    log.setPayload(payloadOf(entry.record)!, 100);
   }
 }
 
@@ -177,8 +193,54 @@ describe('two logs in any two states', () => {
       all.slice(0, 5).map((signed) => ({ id: signed.id, bytes: encodeSigned(signed) })),
     );
     const session = new SyncSession({ source: fixed });
-    const options = { source: sourceOf(to), sink: (batch: readonly SignedRecord[]) => keep(to, batch), peer: 'peer' };
+    const options = { source: sourceOf(to), sink: (batch: readonly LogEntry[]) => keep(to, batch), peer: 'peer' };
     expect(await reconcile((request) => session.answer(request), options)).toMatchObject({ received: 5 });
+  });
+
+  test('seals travel after the records, also a second one of a number and another sealer’s signature', async () => {
+    const [one, two] = [testKey(800), testKey(801)];
+    const sealers = { keys: [one.publicKey, two.publicKey].sort(Buffer.compare), threshold: 1 };
+    const made = testCharter({ sealers });
+    const records = [follow(testKey(1), made.id, null), follow(testKey(2), made.id, null)];
+    const seal: Seal = {
+      version: 1,
+      charter: made.id,
+      number: 1,
+      previous: null,
+      frontier: [records[0]!.id],
+      decisions: Uint8Array.of(0),
+      amendments: [],
+      revocations: [],
+      accepted: 1,
+      recipe: testId(1),
+    };
+    const [left, right] = [0, 1].map(() => new Log({ charter: made.charter, charterId: made.id })) as [Log, Log];
+    keep(left, records.slice(0, 1));
+    keep(right, records);
+    left.seals.add(signSeal(seal, [one]));
+    right.seals.add(signSeal(seal, [two]));
+    right.seals.add(signSeal({ ...seal, accepted: 0 }, [two]));
+    const source = (log: Log) => logSource({ log, charter: made.id, head: () => null });
+    const round = async (to: Log, from: Log) => {
+      const order: string[] = [];
+      const session = new SyncSession({ source: source(from) });
+      const sink = (batch: readonly LogEntry[]) => {
+        order.push(...batch.map((entry) => (isSealEntry(entry) ? 'seal' : 'record')));
+        keep(to, batch);
+      };
+      await reconcile((request) => session.answer(request), { source: source(to), sink, peer: 'peer' });
+      return order;
+    };
+    expect(await round(left, right)).toEqual(['record', 'seal', 'seal']);
+    await round(right, left);
+    expect(await round(left, right)).toEqual([]);
+    const known = (log: Log) =>
+      log.seals
+        .withNumber(1)
+        .map(({ id, signatures }) => `${id} ${signatures.length}`)
+        .sort();
+    expect(known(left)).toEqual(known(right));
+    expect(known(left)).toHaveLength(2);
   });
 });
 
