@@ -1,5 +1,5 @@
 import { privateKeyFromRaw } from '@libp2p/crypto/keys';
-import type { IdentifyResult, Libp2p, PeerId } from '@libp2p/interface';
+import type { IdentifyResult, Libp2p, Metrics, PeerId } from '@libp2p/interface';
 import type { CID } from 'multiformats/cid';
 import type { Blocks, HostServices, Peers, Sync, Topics } from '../../protocols/index.ts';
 import {
@@ -35,17 +35,27 @@ import { Heads } from './heads.ts';
 import { dialableFrom, knownPeers } from './known-peers.ts';
 import { listening } from './listening.ts';
 import { NodeBlocks } from './node-blocks.ts';
+import { Pace } from './pace.ts';
 import type { PeerBook } from './peer-book.ts';
 import { Syncer } from './syncer.ts';
 
-/** Heads are gossiped at most this often, in milliseconds: a burst of updates makes one head, not many. */
+/** A head is signed at most this often, in milliseconds: a burst of updates makes one, not many. */
 export const HEAD_INTERVAL_MS = 500;
+/**
+ * Longest time between two heads that are gossiped while the log keeps changing, in milliseconds: they reach everybody
+ * in many copies, and of a node that catches up nobody needs to know every step. Sync hands out the newest at any time.
+ */
+export const HEAD_GOSSIP_MAX_MS = 8_000;
 
 type Host = Libp2p<HostServices & { blocks: Blocks; sync: Sync; peers: Peers }>;
 
 export interface NetworkOptions {
   readonly listen: readonly string[];
+  /** Addresses that others are told to dial; those it listens on when empty. */
+  readonly announce?: readonly string[];
   readonly charterBytes: Uint8Array;
+  /** Watches connections and streams. */
+  readonly metrics?: Metrics;
 }
 
 export interface NetworkListener {
@@ -65,6 +75,10 @@ export class Network {
   readonly #follower: Follower;
   readonly #listener: NetworkListener;
   readonly #logger: Logger;
+  readonly #headGossip = new Pace(
+    { firstMs: HEAD_INTERVAL_MS, maxMs: HEAD_GOSSIP_MAX_MS },
+    { work: () => this.#gossipHead() },
+  );
   #headTimer: NodeJS.Timeout | undefined;
 
   /** Creates the libp2p host and starts to listen. */
@@ -83,7 +97,9 @@ export class Network {
         {
           privateKey: privateKeyFromRaw(Buffer.concat([keySeed(key), key.publicKey])),
           listen: options.listen,
+          announce: options.announce ?? [],
           version: VERSION,
+          metrics: options.metrics,
           communities: [charterId],
         },
         {
@@ -186,7 +202,7 @@ export class Network {
     return this.#host.peerId.toString();
   }
 
-  /** Addresses to dial this node at, each ending in its peer id. */
+  /** Addresses that others dial this node at, each ending in its peer id. */
   addresses(): string[] {
     return this.#host.getMultiaddrs().map(String);
   }
@@ -229,6 +245,7 @@ export class Network {
   async stop(): Promise<void> {
     clearTimeout(this.#headTimer);
     this.#community.off('held', this.#onHeld);
+    this.#headGossip.stop();
     this.#community.off('missing', this.#onMissing);
     this.#community.off('view', this.#onView);
     this.#community.off('checkpoint', this.#onCheckpoint);
@@ -288,11 +305,17 @@ export class Network {
       const { view } = this.#community;
       if (view === undefined) return;
       // Also of checkpoints that were finished before this node was on the network.
-      const head = this.heads.sign(view, (recipe) => this.#community.offered(recipe));
-      this.#topics.publishHead(head).catch((error: unknown) => {
-        this.#logger.debug({ err: error }, 'gossip did not take the head; peers learn it by sync');
-      });
+      this.heads.sign(view, (recipe) => this.#community.offered(recipe));
+      this.#headGossip.request();
     }, HEAD_INTERVAL_MS);
+  }
+
+  #gossipHead(): void {
+    const head = this.heads.own;
+    if (head === null) return;
+    this.#topics.publishHead(head).catch((error: unknown) => {
+      this.#logger.debug({ err: error }, 'gossip did not take the head; peers learn it by sync');
+    });
   }
 
   #takeHead(head: Uint8Array, from: PeerId): void {

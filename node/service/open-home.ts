@@ -17,6 +17,7 @@ export interface OpenHome {
   readonly service: LocalService;
   readonly charterBytes: Uint8Array;
   readonly listen: readonly string[];
+  readonly announce: readonly string[];
   readonly bootstrap: readonly string[];
   readonly sealPolicy: SealPolicy;
   close(): Promise<void>;
@@ -64,6 +65,7 @@ export async function openHome(
       service: new LocalService({ community }),
       charterBytes,
       listen: config.listen,
+      announce: config.announce,
       bootstrap: config.bootstrap,
       sealPolicy: config.seal ?? {},
       close: async () => {

@@ -11,6 +11,7 @@ import { type EngineVerbOptions, engineOptions, withEngineOptions } from './engi
 
 interface DaemonOptions extends CommonOptions, EngineVerbOptions {
   readonly listen?: string[];
+  readonly announce?: string[];
   readonly peer?: string[];
   readonly logLevel: LogLevel;
   readonly sealEvery?: number;
@@ -22,6 +23,11 @@ export function daemonVerb(program: Command, register: Register): void {
     .command('daemon')
     .description('run the node until it is interrupted')
     .option('--listen <multiaddr>', 'address to listen on, may be repeated (default: what join wrote)', collect)
+    .option(
+      '--announce <multiaddr>',
+      'address that others are told to dial, may be repeated (default: what join wrote, else where it listens)',
+      collect,
+    )
     .option('--peer <multiaddr>', 'a peer to connect to, may be repeated', collect)
     .option('--seal-every <n>', 'seal by itself when this many accepted updates are unsealed', parsePositiveCount)
     .option('--seal-hours <hours>', 'seal by itself this long after the last seal', parsePositive)
@@ -32,6 +38,7 @@ export function daemonVerb(program: Command, register: Register): void {
       {
         home: context.home,
         listen: options.listen,
+        announce: options.announce,
         peers: options.peer ?? [],
         engine: engineOptions(options),
         seal: sealPolicy(options),

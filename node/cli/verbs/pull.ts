@@ -76,7 +76,11 @@ async function pull(context: CliContext, options: PullVerbOptions): Promise<Pull
     return withService(context, (service) => service.pull(request, run));
   }
   if (options.community !== undefined && !joined) {
-    await joinCommunity({ target: options.community, base: null, peers: [], listen: [] }, { home, signal }, run);
+    await joinCommunity(
+      { target: options.community, base: null, peers: [], listen: [], announce: [] },
+      { home, signal },
+      run,
+    );
   }
   const { base, bootstrap, community } = await readConfig(home.config);
   const [remembered] = bootstrap;
