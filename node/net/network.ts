@@ -89,8 +89,7 @@ export class Network {
     const { community, key, book } = components;
     const { charterId } = community.options;
     const heads = new Heads({ charterId }, { key });
-    // The services below need the network that is made from them: what comes before is covered by the timer.
-    let takeHead: ((head: Uint8Array, from: PeerId) => void) | undefined;
+    // The services below need the syncer that is made from them: what comes before is covered by the timer.
     let syncer: Syncer | undefined;
     const host = await listening(options.listen, () =>
       createHost(
@@ -116,7 +115,7 @@ export class Network {
               head: () => heads.own,
               hasHead: (digest) => heads.has(digest),
             }),
-            onHead: (peer, head) => takeHead?.(head, peer),
+            onHead: (peer, head) => void heads.judge(head, peer.toString()),
             onLacks: (peer, lacks) => syncer?.lacks(peer, lacks),
           }),
           peers: peers({ charter: charterId, source: () => knownPeers(book) }),
@@ -125,7 +124,6 @@ export class Network {
     );
     const network = new Network(components, host, heads);
     syncer = network.#syncer;
-    takeHead = (head, from) => network.#takeHead(head, from);
     network.#begin();
     return network;
   }
