@@ -1,5 +1,6 @@
 import { privateKeyFromRaw } from '@libp2p/crypto/keys';
 import type { IdentifyResult, Libp2p, Metrics, PeerId } from '@libp2p/interface';
+import type { CID } from 'multiformats/cid';
 import type { Blocks, HostServices, Peers, Sync, Topics } from '../../protocols/index.ts';
 import {
   blocks,
@@ -27,7 +28,7 @@ import type { Logger } from '../logger.ts';
 import { Turns } from '../turns.ts';
 import { VERSION } from '../version.ts';
 import { Dialer } from './dialer.ts';
-import { Fetcher } from './fetcher.ts';
+import { Fetcher, type Tries } from './fetcher.ts';
 import { Follower } from './follower.ts';
 import { judgeSeal, judgeUpdate } from './gossip-judge.ts';
 import { HeadTurn } from './head-turn.ts';
@@ -98,8 +99,7 @@ export class Network {
     const { community, key, book } = components;
     const { charterId } = community.options;
     const heads = new Heads({ charterId }, { key });
-    // The services below need the network that is made from them: what comes before is covered by the timer.
-    let takeHead: ((head: Uint8Array, from: PeerId) => void) | undefined;
+    // The services below need the syncer that is made from them: what comes before is covered by the timer.
     let syncer: Syncer | undefined;
     const host = await listening(options.listen, () =>
       (components.createHost ?? createHost)(
@@ -125,7 +125,7 @@ export class Network {
               head: () => heads.own,
               hasHead: (digest) => heads.has(digest),
             }),
-            onHead: (peer, head) => takeHead?.(head, peer),
+            onHead: (peer, head) => void heads.judge(head, peer.toString()),
             onLacks: (peer, lacks) => syncer?.lacks(peer, lacks),
           }),
           peers: peers({ charter: charterId, source: () => knownPeers(book) }),
@@ -134,7 +134,6 @@ export class Network {
     );
     const network = new Network(components, host, heads);
     syncer = network.#syncer;
-    takeHead = (head, from) => network.#takeHead(head, from);
     network.#begin();
     return network;
   }
@@ -227,6 +226,11 @@ export class Network {
 
   connected(): string[] {
     return this.#host.getPeers().map(String);
+  }
+
+  /** How the fetching of a payload that a record waits for has gone. */
+  tries(payload: CID): Tries | undefined {
+    return this.#fetcher.tries(payload);
   }
 
   /** Gossips an own update that is already durable. Nobody listening is no failure: sync hands it on. */

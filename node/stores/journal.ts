@@ -1,7 +1,13 @@
 import type { FileHandle } from 'node:fs/promises';
 import { open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fsyncDir, makeDirectoryDurably, removeTempSiblings, tempSibling, writeFileDurably } from '../../src/durable.ts';
+import {
+  fsyncDir,
+  makeDirectoryDurably,
+  removeTempSiblings,
+  tempSibling,
+  writeFileDurably,
+} from '../../src/durable.ts';
 import { NodeError } from '../errors.ts';
 import { ignoreMissing } from '../files.ts';
 import {
