@@ -131,7 +131,7 @@ export class Fetcher {
   #look(): void {
     const now = performance.now();
     this.#looked = now;
-    const { manifests, payloads } = this.#book.log.missing();
+    const { manifests, payloads } = this.#book.missing();
     const wanted = new Map<string, Due>();
     const want = (id: CID, kind: Kind): void => {
       const key = id.toString();
@@ -214,7 +214,7 @@ export class Fetcher {
     const peers = this.#faults.order(this.#peers(), source);
     const manifest = await this.#manifest(id, peers, active, signal);
     // Where no record that is known to be valid needs it, or others are at it, a later look begins it.
-    const worth = this.#book.log.missing().payloads.some((payload) => payload.equals(id));
+    const worth = this.#book.missing().payloads.some((payload) => payload.equals(id));
     if (!worth || (active.kind === 'manifest' && !this.#isFree('payload'))) return;
     active.kind = 'payload';
     const turn = setInterval(() => {

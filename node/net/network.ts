@@ -31,6 +31,7 @@ import { Dialer } from './dialer.ts';
 import { Fetcher, type Tries } from './fetcher.ts';
 import { Follower } from './follower.ts';
 import { judgeSeal, judgeUpdate } from './gossip-judge.ts';
+import { HeadTurn } from './head-turn.ts';
 import { Heads } from './heads.ts';
 import { dialableFrom, knownPeers } from './known-peers.ts';
 import { listening } from './listening.ts';
@@ -73,18 +74,27 @@ export class Network {
   readonly #fetcher: Fetcher;
   readonly #dialer: Dialer;
   readonly #follower: Follower;
+  readonly #headTurn: HeadTurn;
   readonly #listener: NetworkListener;
   readonly #logger: Logger;
   readonly #headGossip = new Pace(
     { firstMs: HEAD_INTERVAL_MS, maxMs: HEAD_GOSSIP_MAX_MS },
-    { work: () => this.#gossipHead() },
+    { work: () => this.#headTurn.changed() },
   );
   #headTimer: NodeJS.Timeout | undefined;
 
   /** Creates the libp2p host and starts to listen. */
   static async start(
     options: NetworkOptions,
-    components: { community: Community; key: SigningKey; book: PeerBook; logger: Logger; listener: NetworkListener },
+    components: {
+      community: Community;
+      key: SigningKey;
+      book: PeerBook;
+      logger: Logger;
+      listener: NetworkListener;
+      /** Makes the host; libp2p's by default. The simulator has its own. */
+      createHost?: typeof createHost;
+    },
   ): Promise<Network> {
     const { community, key, book } = components;
     const { charterId } = community.options;
@@ -92,7 +102,7 @@ export class Network {
     // The services below need the syncer that is made from them: what comes before is covered by the timer.
     let syncer: Syncer | undefined;
     const host = await listening(options.listen, () =>
-      createHost(
+      (components.createHost ?? createHost)(
         {
           privateKey: privateKeyFromRaw(Buffer.concat([keySeed(key), key.publicKey])),
           listen: options.listen,
@@ -160,6 +170,7 @@ export class Network {
     });
     this.#dialer = new Dialer({ host, book, logger });
     this.#follower = new Follower((peer) => this.#syncer.with(peer));
+    this.#headTurn = new HeadTurn({ heads, publish: () => this.#gossipHead() });
     // Messages come in bursts as large as a read buffer, and each costs a signature check: one after another, in turns
     // with the rest of the node.
     const turns = new Turns();
@@ -248,6 +259,7 @@ export class Network {
     this.#community.off('view', this.#onView);
     this.#community.off('checkpoint', this.#onCheckpoint);
     this.#follower.stop();
+    this.#headTurn.stop();
     await Promise.all([this.#topics.stop(), this.#dialer.stop(), this.#syncer.stop(), this.#fetcher.stop()]);
     await this.#host.stop();
     await this.book.flush();
