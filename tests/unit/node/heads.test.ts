@@ -7,6 +7,7 @@ import {
   frontierOf,
   type Head,
   type SigningKey,
+  sha256,
   signHead,
 } from '../../../src/log/index.ts';
 import { testId, testKey } from '../log/helpers.ts';
