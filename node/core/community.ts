@@ -21,6 +21,7 @@ import { Judge } from './judge.ts';
 import { PairFile } from './pair-file.ts';
 import { RecordBook } from './record-book.ts';
 import { Serial } from './serial.ts';
+import { VerdictFile } from './verdict-file.ts';
 import type { View } from './view.ts';
 
 /** Wait before a failed admission runs again, in milliseconds: a worker that died is started anew by then. */
@@ -141,7 +142,8 @@ export class Community extends EventEmitter<CommunityEvents> {
       },
     );
     const pairs = new PairFile({ path: home.pairs }, { logger: components.logger });
-    this.judge = new Judge({ worker: this.payloads, files: this.book.blobs, pairs });
+    const verdicts = new VerdictFile({ path: home.verdicts }, { logger: components.logger });
+    this.judge = new Judge({ worker: this.payloads, files: this.book.blobs, pairs, verdicts });
     this.#historian = new Historian(
       { charter, charterId },
       { log: this.book.log, seals: this.book.log.seals, decide: (steps, run) => this.judge.decide(steps, run) },

@@ -31,6 +31,8 @@ export interface HomePaths {
   readonly fold: string;
   /** Comparisons of payloads, derived: may be deleted at any time. */
   readonly pairs: string;
+  /** Measurements of payloads, derived: may be deleted at any time. */
+  readonly verdicts: string;
   /** Merged checkpoints, derived: may be deleted at any time. */
   readonly checkpoints: string;
   /** Work in progress; emptied at every start. */
@@ -54,6 +56,7 @@ export function homePaths(root: string): HomePaths {
     blobs: join(root, 'blobs'),
     fold: join(root, 'derived', 'fold'),
     pairs: join(root, 'derived', 'pairs'),
+    verdicts: join(root, 'derived', 'verdicts'),
     checkpoints: join(root, 'derived', 'checkpoints'),
     tmp: join(root, 'tmp'),
   };

@@ -24,6 +24,7 @@ export {
   idFromDigest,
   idKey,
   idOf,
+  idText,
   isLogId,
   parseId,
   sha256,
