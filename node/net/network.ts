@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events';
 import { privateKeyFromRaw } from '@libp2p/crypto/keys';
 import type { IdentifyResult, Libp2p, PeerId } from '@libp2p/interface';
 import type { Blocks, HostServices, Peers, Sync, Topics } from '../../protocols/index.ts';
@@ -14,7 +15,7 @@ import {
 } from '../../protocols/index.ts';
 import type { SignedRecord, SigningKey } from '../../src/log/index.ts';
 import { decodeSigned, decodeSignedHead, encodeSigned, keySeed } from '../../src/log/index.ts';
-import type { Community } from '../core/community.ts';
+import type { Community, CommunityEvents, CommunityOptions } from '../core/community.ts';
 import { Serial } from '../core/serial.ts';
 import type { Logger } from '../logger.ts';
 import { Turns } from '../turns.ts';
@@ -40,6 +41,10 @@ export interface NetworkOptions {
   readonly charterBytes: Uint8Array;
 }
 
+/** What the network needs of a community. */
+export type NetworkCommunity = EventEmitter<CommunityEvents> &
+  Pick<Community, 'book' | 'shelf' | 'view' | 'offered'> & { readonly options: Pick<CommunityOptions, 'charterId'> };
+
 export interface NetworkListener {
   onPeer(id: string, connected: boolean): void;
 }
@@ -48,7 +53,7 @@ export interface NetworkListener {
 export class Network {
   readonly heads: Heads;
   readonly book: PeerBook;
-  readonly #community: Community;
+  readonly #community: NetworkCommunity;
   readonly #host: Host;
   readonly #topics: Topics;
   readonly #syncer: Syncer;
@@ -62,7 +67,13 @@ export class Network {
   /** Creates the libp2p host and starts to listen. */
   static async start(
     options: NetworkOptions,
-    components: { community: Community; key: SigningKey; book: PeerBook; logger: Logger; listener: NetworkListener },
+    components: {
+      community: NetworkCommunity;
+      key: SigningKey;
+      book: PeerBook;
+      logger: Logger;
+      listener: NetworkListener;
+    },
   ): Promise<Network> {
     const { community, key, book } = components;
     const { charterId } = community.options;
@@ -101,7 +112,7 @@ export class Network {
   }
 
   private constructor(
-    components: { community: Community; book: PeerBook; logger: Logger; listener: NetworkListener },
+    components: { community: NetworkCommunity; book: PeerBook; logger: Logger; listener: NetworkListener },
     host: Host,
     heads: Heads,
   ) {
