@@ -24,6 +24,24 @@ export function tempSibling(path: string): string {
  * @param mode - permission bits, e.g. `0o600` for a key; default: those of the process's umask
  */
 export async function writeFileDurably(path: string, bytes: Uint8Array | string, mode?: number): Promise<void> {
+  await writeFlushed(path, bytes, mode);
+  await fsyncDir(dirname(path));
+}
+
+/**
+ * Writes several whole files of one directory, which costs one flush of the directory: after a crash each is there whole
+ * or not at all, and all are when it returns.
+ *
+ * @param files - their paths, all in the same directory, and bytes
+ */
+export async function writeFilesDurably(files: readonly (readonly [path: string, bytes: Uint8Array])[]): Promise<void> {
+  for (const [path, bytes] of files) await writeFlushed(path, bytes);
+  const [first] = files;
+  if (first !== undefined) await fsyncDir(dirname(first[0]));
+}
+
+/** A whole file under its name, whose content is flushed and whose name is not. */
+async function writeFlushed(path: string, bytes: Uint8Array | string, mode?: number): Promise<void> {
   const temp = tempSibling(path);
   try {
     const file = await open(temp, 'wx', mode);
@@ -39,7 +57,6 @@ export async function writeFileDurably(path: string, bytes: Uint8Array | string,
     await rm(temp, { force: true });
     throw error;
   }
-  await fsyncDir(dirname(path));
 }
 
 /**

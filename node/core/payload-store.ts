@@ -7,6 +7,15 @@ import type { Logger } from '../logger.ts';
 import { BlobStore } from '../stores/blob-store.ts';
 import { ObjectStore } from '../stores/object-store.ts';
 
+/** A payload as it was fetched and checked: its manifest, and all its content when it is small. */
+export interface ReceivedPayload {
+  readonly id: CID;
+  readonly manifest: Manifest;
+  /** The manifest's canonical bytes. */
+  readonly bytes: Uint8Array;
+  readonly content: Uint8Array | null;
+}
+
 /** Bytes of half-fetched payloads that are kept although no record names them now: it may come back. One GiB. */
 export const MAX_IDLE_PART_BYTES = 2 ** 30;
 /** How long one is kept, in milliseconds: a day. */
@@ -51,6 +60,15 @@ export class PayloadStore {
       this.#logger.warn({ payload: payload.toString(), err: error }, 'a stored manifest is damaged');
       return undefined;
     }
+  }
+
+  /** Stores manifests, and the content that came with them: all durable when it returns. */
+  async putAll(payloads: readonly ReceivedPayload[]): Promise<void> {
+    const contents = payloads.flatMap(({ id, content }) => (content === null ? [] : [[id, content] as const]));
+    await Promise.all([
+      this.blobs.putAll(contents),
+      this.objects.putAll(payloads.map(({ id, bytes }) => [id, bytes] as const)),
+    ]);
   }
 
   /** A manifest made anew from the whole payload; undefined when that is missing or not what its name says. */

@@ -6,8 +6,8 @@ import type { HomePaths } from '../home/paths.ts';
 import type { Logger } from '../logger.ts';
 import type { BlobStore } from '../stores/blob-store.ts';
 import type { ObjectStore } from '../stores/object-store.ts';
-import { PayloadStore } from './payload-store.ts';
-import { type RecordBookListener, RecordChanges } from './record-changes.ts';
+import { PayloadStore, type ReceivedPayload } from './payload-store.ts';
+import { joined, type RecordBookListener, RecordChanges } from './record-changes.ts';
 import { RecordFiles } from './record-files.ts';
 import { judgeRecord, type NextLink, nextLink, requirePublishable } from './record-judging.ts';
 import { readRecords } from './record-reading.ts';
@@ -180,6 +180,27 @@ export class RecordBook {
     return this.#run(async () => {
       if (bytes !== null) await this.objects.put(payload, bytes);
       await this.#changes.apply(this.log.setManifest(payload, manifest.size));
+    });
+  }
+
+  /**
+   * Takes payloads that were fetched and checked together: what waiting records still need of them is durable when it
+   * returns. Of the others nothing stays.
+   */
+  receive(payloads: readonly ReceivedPayload[]): Promise<void> {
+    return this.#run(async () => {
+      // The sizes first: they tell whether the authors' budgets cover the rest.
+      await this.#changes.apply(joined(payloads.map(({ id, manifest }) => this.log.setManifest(id, manifest.size))));
+      const stored: ReceivedPayload[] = [];
+      let bytes = 0;
+      for (const payload of payloads.filter(({ id }) => this.log.namesPayload(id))) {
+        const wanted = payload.content !== null && this.log.wantsPayload(payload.id, bytes);
+        stored.push(wanted ? payload : { ...payload, content: null });
+        if (wanted) bytes += payload.manifest.size;
+      }
+      await this.#payloads.putAll(stored);
+      const whole = stored.filter(({ content }) => content !== null);
+      await this.#changes.apply(joined(whole.map(({ id, manifest }) => this.log.setPayload(id, manifest.size))));
     });
   }
 

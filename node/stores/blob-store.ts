@@ -3,7 +3,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { mkdir, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CID } from 'multiformats/cid';
-import { removeTempSiblings, renameDurably, writeFileDurably } from '../../src/durable.ts';
+import { removeTempSiblings, renameDurably, writeFileDurably, writeFilesDurably } from '../../src/durable.ts';
 import type { Manifest } from '../../src/log/manifest.ts';
 import { BLOCK_BYTES, blockSize } from '../../src/log/manifest.ts';
 import { NodeError } from '../errors.ts';
@@ -29,6 +29,8 @@ export interface BlobWriter {
  */
 export class BlobStore {
   readonly #directory: string;
+  /** Blobs of which a part may be here. */
+  readonly #parts = new Set<string>();
 
   constructor(options: { directory: string }) {
     this.#directory = options.directory;
@@ -37,6 +39,7 @@ export class BlobStore {
   async open(): Promise<void> {
     await mkdir(this.#directory, { recursive: true });
     await removeTempSiblings(this.#directory);
+    for (const id of await cidNames(this.#directory, PART_SUFFIX)) this.#parts.add(id.toString());
   }
 
   /** The file of a blob, whether it exists or not. */
@@ -63,6 +66,12 @@ export class BlobStore {
   /** Stores content whose manifest id the caller has computed. */
   async put(id: CID, bytes: Uint8Array): Promise<void> {
     await writeFileDurably(this.path(id), bytes);
+  }
+
+  /** The same for several at once: all are durable when it returns. What an earlier try left of one is removed. */
+  async putAll(blobs: readonly (readonly [CID, Uint8Array])[]): Promise<void> {
+    await writeFilesDurably(blobs.map(([id, bytes]) => [this.path(id), bytes]));
+    for (const [id] of blobs) if (this.#parts.has(id.toString())) await this.deletePart(id);
   }
 
   /** Ids of the whole blobs, in no particular order. */
@@ -94,11 +103,13 @@ export class BlobStore {
 
   async deletePart(id: CID): Promise<void> {
     await removeDurably(this.#part(id));
+    this.#parts.delete(id.toString());
   }
 
   /** Opens a blob for writing, resuming what an earlier try left. */
   async writer(id: CID, manifest: Manifest): Promise<BlobWriter> {
     const part = this.#part(id);
+    this.#parts.add(id.toString());
     const file = await open(part, 'a+').then(async (handle) => {
       await handle.close();
       return open(part, 'r+');

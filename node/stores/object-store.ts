@@ -2,7 +2,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CID } from 'multiformats/cid';
 import { sha256 } from 'multiformats/hashes/sha2';
-import { removeTempSiblings, writeFileDurably } from '../../src/durable.ts';
+import { removeTempSiblings, writeFileDurably, writeFilesDurably } from '../../src/durable.ts';
 import { NodeError } from '../errors.ts';
 import { cidNames, removeDurably } from '../files.ts';
 
@@ -26,6 +26,11 @@ export class ObjectStore {
   /** The caller has checked that `id` is the CID of `bytes`, or of a part of them (signed records). */
   async put(id: CID, bytes: Uint8Array): Promise<void> {
     await writeFileDurably(this.#path(id), bytes);
+  }
+
+  /** The same for several at once: all are durable when it returns. */
+  async putAll(objects: readonly (readonly [CID, Uint8Array])[]): Promise<void> {
+    await writeFilesDurably(objects.map(([id, bytes]) => [this.#path(id), bytes]));
   }
 
   async get(id: CID): Promise<Uint8Array | undefined> {

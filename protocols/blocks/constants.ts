@@ -1,4 +1,4 @@
-import { BLOCK_BYTES, KIB, MESSAGE_OVERHEAD_BYTES, MIB } from '../limits.ts';
+import { BLOCK_BYTES, KIB, MAX_INLINE_PAYLOAD_BYTES, MESSAGE_OVERHEAD_BYTES, MIB } from '../limits.ts';
 import type { MessageLimits } from '../messages.ts';
 import type { RateLimit } from '../rate-limiter.ts';
 
@@ -9,6 +9,27 @@ export const OBJECT_PART_BYTES = MIB;
 
 /** Requests that a client keeps outstanding on one stream: enough to hide a round trip, and 4 MiB to buffer. */
 export const PIPELINE_DEPTH = 4;
+
+/**
+ * Bytes of a payload that comes along with its manifest: as many as come inside a gossip message. What is found too
+ * large for its author's budget by then cost no more than that.
+ */
+export const MAX_BUNDLED_CONTENT_BYTES = MAX_INLINE_PAYLOAD_BYTES;
+
+/** Bytes of a manifest that is sent in one message with content, or to be: that of 3.8 GiB. A larger one is an object. */
+export const MAX_BUNDLED_MANIFEST_BYTES = 128 * KIB;
+
+/** Payloads that one call asks a peer for. */
+export const MAX_BUNDLED_PAYLOADS = 64;
+
+/** Requests for payloads that a client keeps outstanding on one stream: 3 MiB to buffer. */
+export const BUNDLE_DEPTH = 8;
+
+/** Milliseconds for the next payload of a bundle: 384 KiB at 80 KiB/s. Who is slower is asked for one at a time. */
+export const BUNDLE_TIMEOUT_MS = 5_000;
+
+/** Bytes of an answer with a manifest and perhaps the content. */
+export const PAYLOAD_ANSWER_BYTES = MAX_BUNDLED_CONTENT_BYTES + MAX_BUNDLED_MANIFEST_BYTES + MESSAGE_OVERHEAD_BYTES;
 
 /** Requests that a server lets wait unread on one stream. Above any client's depth. */
 export const MAX_QUEUED_REQUESTS = 64;

@@ -11,7 +11,13 @@ import {
   refusalError,
   refusalSchema,
 } from '../messages.ts';
-import { OBJECT_PART_BYTES, REQUEST_LIMITS, RESPONSE_LIMITS } from './constants.ts';
+import {
+  MAX_BUNDLED_CONTENT_BYTES,
+  MAX_BUNDLED_MANIFEST_BYTES,
+  OBJECT_PART_BYTES,
+  REQUEST_LIMITS,
+  RESPONSE_LIMITS,
+} from './constants.ts';
 
 const objectRequest = z.strictObject({
   kind: z.literal('object'),
@@ -26,7 +32,9 @@ const blockRequest = z.strictObject({
   index: intSchema(0, MAX_BLOCKS - 1),
 });
 
-const requestSchema = z.discriminatedUnion('kind', [objectRequest, blockRequest]);
+const payloadRequest = z.strictObject({ kind: z.literal('payload'), id: cidSchema });
+
+const requestSchema = z.discriminatedUnion('kind', [objectRequest, blockRequest, payloadRequest]);
 export type BlocksRequest = z.infer<typeof requestSchema>;
 
 const objectAnswer = z.strictObject({
@@ -38,9 +46,22 @@ const objectAnswer = z.strictObject({
 
 const blockAnswer = z.strictObject({ status: z.literal('block'), bytes: bytesSchema(BLOCK_BYTES, 1) });
 
+const payloadAnswer = z.strictObject({
+  status: z.literal('payload'),
+  manifest: bytesSchema(MAX_BUNDLED_MANIFEST_BYTES, 1),
+  /** All of a small payload; null for a larger one, whose blocks are asked for. */
+  content: z.union([z.null(), bytesSchema(MAX_BUNDLED_CONTENT_BYTES, 1)]),
+});
+
 const notFound = z.strictObject({ status: z.literal('not-found') });
 
-const answerSchema = z.discriminatedUnion('status', [objectAnswer, blockAnswer, notFound, refusalSchema]);
+const answerSchema = z.discriminatedUnion('status', [
+  objectAnswer,
+  blockAnswer,
+  payloadAnswer,
+  notFound,
+  refusalSchema,
+]);
 export type BlocksAnswer = Exclude<z.infer<typeof answerSchema>, Refusal>;
 
 export function encodeRequest(request: BlocksRequest): Uint8Array {

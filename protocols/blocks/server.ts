@@ -1,10 +1,13 @@
 import type { CID } from 'multiformats/cid';
+import { decodeManifest, LogError } from '../../src/log/index.ts';
 import type { ProtocolComponents } from '../components.ts';
 import { ProtocolError } from '../errors.ts';
 import { MAX_OBJECT_BYTES } from '../limits.ts';
 import { type Remote, type Session, StreamServer } from '../stream-server.ts';
 import {
   BLOCKS_PROTOCOL,
+  MAX_BUNDLED_CONTENT_BYTES,
+  MAX_BUNDLED_MANIFEST_BYTES,
   MAX_QUEUED_REQUESTS,
   MAX_STREAMS,
   MAX_STREAMS_PER_PEER,
@@ -45,10 +48,30 @@ function openSession(source: BlockSource, objects: ObjectCache, { signal }: Remo
     async answer(bytes) {
       const request = decodeRequest(bytes);
       if (request.kind === 'object') return encodeAnswer(await objects.part(request.id, request.offset, signal));
+      if (request.kind === 'payload') return encodeAnswer(await payloadOf(source, request.id, signal));
       const block = await source.block(request.manifest, request.index, signal);
       return encodeAnswer(block === undefined ? { status: 'not-found' } : { status: 'block', bytes: block });
     },
   };
+}
+
+async function payloadOf(source: BlockSource, id: CID, signal: AbortSignal): Promise<BlocksAnswer> {
+  const manifest = await source.object(id, signal);
+  if (manifest === undefined || manifest.length > MAX_BUNDLED_MANIFEST_BYTES) return { status: 'not-found' };
+  const size = sizeOf(manifest);
+  if (size === undefined) return { status: 'not-found' };
+  const small = size > 0 && size <= MAX_BUNDLED_CONTENT_BYTES;
+  return { status: 'payload', manifest, content: (small && (await source.block(id, 0, signal))) || null };
+}
+
+/** Undefined for an object of another kind. */
+function sizeOf(manifest: Uint8Array): number | undefined {
+  try {
+    return decodeManifest(manifest).size;
+  } catch (error) {
+    if (error instanceof LogError) return undefined;
+    throw error;
+  }
 }
 
 /** Keeps the last object served, so that its parts do not read it again each time: at most one, of bounded size. */
