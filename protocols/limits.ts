@@ -11,7 +11,13 @@ import {
   MAX_SIGNED_HEAD_BYTES,
 } from '../src/log/index.ts';
 
-export { BLOCK_BYTES, MAX_CONTENT_BYTES, MAX_SIGNED_HEAD_BYTES, MAX_SIGNED_RECORD_BYTES } from '../src/log/index.ts';
+export {
+  BLOCK_BYTES,
+  MAX_CONTENT_BYTES,
+  MAX_ENTRY_BYTES,
+  MAX_SIGNED_HEAD_BYTES,
+  MAX_SIGNED_RECORD_BYTES,
+} from '../src/log/index.ts';
 
 export const KIB = 1024;
 export const MIB = 1024 * KIB;
@@ -36,9 +42,6 @@ export const MESSAGE_OVERHEAD_BYTES = 256;
 
 /** Bytes of a refusal: one reason word and a number. */
 export const MAX_REFUSAL_BYTES = 256;
-
-/** Ids in one list of tips. Honest logs have a handful: concurrent authors who have not yet seen each other. */
-export const MAX_TIPS = 256;
 
 /**
  * Milliseconds without progress after which a transfer is given up. The whole transfer has no time limit: a slow peer

@@ -135,7 +135,7 @@ async function untilAgreed(
       if (known > most || headNow !== lastHead) patience.reset();
       most = Math.max(most, known);
       lastHead = headNow;
-      if (pulled.complete && pulled.missing.length === 0 && book.log.pendingSize === 0 && head !== undefined) {
+      if (pulled.complete && pulled.withheld === 0 && book.log.pendingSize === 0 && head !== undefined) {
         // Deciding is this node's own work, and no fault of the peer.
         patience.pause();
         const view = await community.settled();

@@ -1,7 +1,16 @@
 import type { CID } from 'multiformats/cid';
 import { type RateLimit, RateLimiter, type Verdict } from '../../protocols/index.ts';
 import type { Head, SignedHead, SigningKey } from '../../src/log/index.ts';
-import { decodeSignedHead, encodeSignedHead, frontierOf, keyToText, LogError, signHead } from '../../src/log/index.ts';
+import {
+  decodeSignedHead,
+  encodeSignedHead,
+  frontierOf,
+  keyToText,
+  LogError,
+  sha256,
+  signHead,
+  treeKeyOf,
+} from '../../src/log/index.ts';
 import type { View } from '../core/view.ts';
 
 /** Peers' heads kept at most; the oldest of the peer that brought the most makes room. */
@@ -19,7 +28,12 @@ export const HEADS_PER_NODE: RateLimit = { perSecond: 2, burst: 8 };
 export class Heads {
   readonly #charterId: CID;
   readonly #key: SigningKey;
-  readonly #heads = new Map<string, { readonly signed: SignedHead; readonly source: string }>();
+  readonly #heads = new Map<
+    string,
+    { readonly signed: SignedHead; readonly source: string; readonly digest: string }
+  >();
+  /** sha2-256 of the heads as they travel. */
+  readonly #digests = new Set<string>();
   /** Counters of nodes whose head made room. */
   readonly #forgotten = new Map<string, number>();
   readonly #perSource: RateLimiter;
@@ -75,7 +89,7 @@ export class Heads {
       if (!this.#isNews(node, signed)) return 'ignore';
       if (!this.#heads.has(node) && this.#newPerSource.take(source) > 0) return 'ignore';
       if (this.#perNode.take(node) > 0) return 'ignore';
-      this.#keep(node, signed, source);
+      this.#keep(node, signed, source, bytes);
       return 'accept';
     } catch (error) {
       if (!(error instanceof LogError)) throw error;
@@ -93,8 +107,13 @@ export class Heads {
     const signed = this.#read(bytes);
     const node = keyToText(signed.head.node);
     if (!this.#isNews(node, signed)) return undefined;
-    this.#keep(node, signed, source);
+    this.#keep(node, signed, source, bytes);
     return signed.head;
+  }
+
+  /** Whether a peer's head with this sha2-256 is here. */
+  has(digest: Uint8Array): boolean {
+    return this.#digests.has(treeKeyOf(digest));
   }
 
   all(): Head[] {
@@ -114,11 +133,19 @@ export class Heads {
     return known === undefined || known < head.counter;
   }
 
-  #keep(node: string, signed: SignedHead, source: string): void {
-    this.#heads.delete(node);
+  #keep(node: string, signed: SignedHead, source: string, bytes: Uint8Array): void {
+    this.#drop(node);
     this.#forgotten.delete(node);
-    this.#heads.set(node, { signed, source });
+    const digest = treeKeyOf(sha256(bytes));
+    this.#heads.set(node, { signed, source, digest });
+    this.#digests.add(digest);
     if (this.#heads.size > MAX_HEADS) this.#forgetOne();
+  }
+
+  #drop(node: string): void {
+    const known = this.#heads.get(node);
+    if (known !== undefined) this.#digests.delete(known.digest);
+    this.#heads.delete(node);
   }
 
   /** The oldest head of the source that brought the most: who floods the table empties his own share of it. */
@@ -128,7 +155,7 @@ export class Heads {
     const most = Math.max(...shares.values());
     for (const [node, { signed, source }] of this.#heads) {
       if (shares.get(source) !== most) continue;
-      this.#heads.delete(node);
+      this.#drop(node);
       this.#forgotten.set(node, signed.head.counter);
       if (this.#forgotten.size > MAX_FORGOTTEN_HEADS) this.#forgotten.delete(this.#forgotten.keys().next().value!);
       return;

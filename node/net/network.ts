@@ -78,7 +78,8 @@ export class Network {
     const { community, key, book } = components;
     const { charterId } = community.options;
     const heads = new Heads({ charterId }, { key });
-    // The services below need the syncer that is made from them: a hello that comes before is covered by the timer.
+    // The services below need the network that is made from them: what comes before is covered by the timer.
+    let takeHead: ((head: Uint8Array, from: PeerId) => void) | undefined;
     let syncer: Syncer | undefined;
     const host = await listening(options.listen, () =>
       createHost(
@@ -96,10 +97,14 @@ export class Network {
             ),
           }),
           sync: sync({
-            source: logSource({ log: community.book.log, charter: charterId, head: () => heads.own }),
-            onHello: (peer, { ahead }) => {
-              if (ahead) syncer?.with(peer);
-            },
+            source: logSource({
+              log: community.book.log,
+              charter: charterId,
+              head: () => heads.own,
+              hasHead: (digest) => heads.has(digest),
+            }),
+            onHead: (peer, head) => takeHead?.(head, peer),
+            onLacks: (peer, lacks) => syncer?.lacks(peer, lacks),
           }),
           peers: peers({ charter: charterId, source: () => knownPeers(book) }),
         },
@@ -107,6 +112,7 @@ export class Network {
     );
     const network = new Network(components, host, heads);
     syncer = network.#syncer;
+    takeHead = (head, from) => network.#takeHead(head, from);
     network.#begin();
     return network;
   }

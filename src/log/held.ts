@@ -2,10 +2,13 @@ import type { CID } from 'multiformats/cid';
 import { compareBytes, idKey } from './canonical.ts';
 import { authorKey, Chains, type Equivocation } from './chains.ts';
 import { LogError } from './errors.ts';
+import { IdTree } from './id-tree.ts';
 import { MAX_PARENTS, type SignedRecord } from './record.ts';
 
 /** The held records, which of them are heads, and their authors' chains. A record enters after all its parents. */
 export class HeldSet {
+  /** Ids of the held records. */
+  readonly ids = new IdTree();
   readonly #records = new Map<string, SignedRecord>();
   /** Held records without held children, in the order in which they became held. */
   readonly #heads = new Map<string, SignedRecord>();
@@ -44,6 +47,7 @@ export class HeldSet {
    */
   add(key: string, signed: SignedRecord, bytes: number): Equivocation | null {
     this.#records.set(key, signed);
+    this.ids.add(signed.id);
     for (const parent of signed.record.parents) this.#heads.delete(idKey(parent));
     this.#heads.set(key, signed);
     return this.#chains.add(signed, bytes);

@@ -4,6 +4,7 @@ import { authorKey, type Equivocation } from './chains.ts';
 import type { Charter } from './charter.ts';
 import { Entries } from './entries.ts';
 import { HeldSet } from './held.ts';
+import type { Ids } from './id-tree.ts';
 import { Intake } from './intake.ts';
 import { InvalidMemory } from './invalid.ts';
 import type { LogState } from './log-state.ts';
@@ -47,6 +48,16 @@ export class Log {
   /** Number of held records. */
   get size(): number {
     return this.#state.held.size;
+  }
+
+  /** Ids of the held records, for comparison with other logs. */
+  get ids(): Ids {
+    return this.#state.held.ids;
+  }
+
+  /** Ids of the held and the waiting records. */
+  get knownIds(): Ids {
+    return this.#state.entries.ids;
   }
 
   /** Number of waiting records. */

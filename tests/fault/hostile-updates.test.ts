@@ -3,7 +3,7 @@ import * as dagCbor from '@ipld/dag-cbor';
 import { describe, expect, test } from 'vitest';
 import { loadKey } from '../../node/home/keys.ts';
 import { judgeUpdate } from '../../node/net/gossip-judge.ts';
-import { blocks, encodeUpdate, MAX_INLINE_PAYLOAD_BYTES, sync } from '../../protocols/index.ts';
+import { blocks, encodeUpdate, fixedSource, MAX_INLINE_PAYLOAD_BYTES, sync } from '../../protocols/index.ts';
 import { decodeSigned, encodeSigned, generateKey, LogError } from '../../src/log/index.ts';
 import { testId } from '../unit/log/helpers.ts';
 import {
@@ -316,17 +316,7 @@ describe('a record that waits', () => {
     const good = await updateOf(pond, generateKey(), payloadOf(pond, 1));
     const forged = encodeSigned({ ...good.signed, signature: good.signed.signature.map((byte) => byte ^ 1) });
     const liar = await stranger(pond, node, {
-      sync: sync({
-        source: {
-          charter: pond.charterId,
-          tips: () => [good.signed.id],
-          known: () => [good.signed.id],
-          has: () => false,
-          recordsSince: () => [forged],
-          record: () => forged,
-          head: () => null,
-        },
-      }),
+      sync: sync({ source: fixedSource(pond.charterId, [{ id: good.signed.id, bytes: forged }]) }),
     });
     await eventually(() =>
       expect(lines).toContainEqual(

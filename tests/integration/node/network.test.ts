@@ -2,13 +2,23 @@ import { generateKeyPair } from '@libp2p/crypto/keys';
 import type { Libp2p } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { multiaddr } from '@multiformats/multiaddr';
+import type { CID } from 'multiformats/cid';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { loadOrCreateKey } from '../../../node/home/keys.ts';
 import { DIAL_TICK_MS, TARGET_CONNECTIONS } from '../../../node/net/dialer.ts';
 import { dialableFrom } from '../../../node/net/known-peers.ts';
 import { Network } from '../../../node/net/network.ts';
 import { PeerBook } from '../../../node/net/peer-book.ts';
-import { type Blocks, blocks, createHost, type Peers, peers, type Sync, sync } from '../../../protocols/index.ts';
+import {
+  type Blocks,
+  blocks,
+  createHost,
+  fixedSource,
+  type Peers,
+  peers,
+  type Sync,
+  sync,
+} from '../../../protocols/index.ts';
 import { decodeSignedHead, encodeSigned, generateKey, MAX_PENDING_PER_SOURCE } from '../../../src/log/index.ts';
 import { settle, startNode, stranger } from '../../fault/support.ts';
 import {
@@ -38,18 +48,7 @@ async function networkOf(pond: Pond, listen: readonly string[], fold = false) {
   return { community, book, start };
 }
 
-const emptyLog = (pond: Pond) =>
-  sync({
-    source: {
-      charter: pond.charterId,
-      tips: () => [],
-      known: () => [],
-      has: () => false,
-      recordsSince: () => [],
-      record: () => undefined,
-      head: () => null,
-    },
-  });
+const emptyLog = (pond: Pond) => sync({ source: fixedSource(pond.charterId) });
 
 /** A peer of the community as far as the network can tell. */
 async function member(pond: Pond, listen = ['/ip4/127.0.0.1/tcp/0']): Promise<Libp2p<{ sync: Sync; peers: Peers }>> {
@@ -194,24 +193,15 @@ describe('a peer with more records than may wait', () => {
     const { logger, lines } = keptLog();
     const node = await startNode(pond, { logger });
     const { signed } = await updateOf(pond, generateKey(), payloadOf(pond, 1));
-    const records: Uint8Array[] = [];
+    const records: { id: CID; bytes: Uint8Array }[] = [];
     const { follow, testKey } = await import('../../unit/log/helpers.ts');
     for (let i = 0; i < MAX_PENDING_PER_SOURCE + 20; i++) {
       const options = { payload: signed.record.payload, title: 'without a payload' };
-      records.push(encodeSigned(follow(testKey(i), pond.charterId, null, [], options)));
+      const made = follow(testKey(i), pond.charterId, null, [], options);
+      records.push({ id: made.id, bytes: encodeSigned(made) });
     }
     const peer = await stranger<{ sync: Sync }>(pond, node, {
-      sync: sync({
-        source: {
-          charter: pond.charterId,
-          tips: () => [signed.id],
-          known: () => [],
-          has: () => false,
-          recordsSince: () => records,
-          record: () => undefined,
-          head: () => null,
-        },
-      }),
+      sync: sync({ source: fixedSource(pond.charterId, records) }),
     });
     await eventually(() => {
       expect(lines).toContainEqual(
