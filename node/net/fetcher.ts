@@ -1,7 +1,7 @@
 import type { PeerId } from '@libp2p/interface';
 import type { CID } from 'multiformats/cid';
 import type { Blocks, FetchedPayload } from '../../protocols/index.ts';
-import { MAX_BUNDLED_PAYLOADS, ProtocolError } from '../../protocols/index.ts';
+import { ProtocolError } from '../../protocols/index.ts';
 import type { Manifest, SignedRecord } from '../../src/log/index.ts';
 import { blockCount, decodeManifest, keyToText, MAX_MANIFEST_BYTES } from '../../src/log/index.ts';
 import type { RecordBook } from '../core/record-book.ts';
@@ -14,6 +14,8 @@ import { PeerFaults } from './peer-faults.ts';
  * an author's payloads come in the order of its chain, which alone says whether its budget covers them.
  */
 export const MAX_BUNDLES = 2;
+/** Payloads in one bundle: enough to hide that the next one begins anew, few enough that others have their turn. */
+export const MAX_BUNDLED_PAYLOADS = 256;
 /** Payloads, and bytes of them, that are made durable together: each group costs two flushes of a directory. */
 export const MAX_GROUP_PAYLOADS = 32;
 export const MAX_GROUP_BYTES = 2 ** 22;
@@ -243,7 +245,8 @@ export class Fetcher {
       else {
         this.#faults.note(peer, error);
         const { retryAfterMs } = error.fields;
-        if (typeof retryAfterMs === 'number') later(FIRST_ATTEMPT, retryAfterMs);
+        const hasMuchToDo = error.code === 'RATE_LIMITED' || error.code === 'BUSY';
+        if (hasMuchToDo && typeof retryAfterMs === 'number') later(FIRST_ATTEMPT, retryAfterMs);
       }
     }
     for (const [key, attempt] of left) this.#attempts.set(key, attempt);

@@ -16,31 +16,36 @@ export const PIPELINE_DEPTH = 4;
  */
 export const MAX_BUNDLED_CONTENT_BYTES = MAX_INLINE_PAYLOAD_BYTES;
 
-/** Bytes of a manifest that is sent in one message with content, or to be: that of 3.8 GiB. A larger one is an object. */
+/** Bytes of a manifest that is sent with content, or in its place: that of 3.8 GiB. A larger one is fetched as an object. */
 export const MAX_BUNDLED_MANIFEST_BYTES = 128 * KIB;
 
-/** Payloads that one call asks a peer for. */
-export const MAX_BUNDLED_PAYLOADS = 64;
+/** Payloads that one request names; the answer has as many of them, from the first on, as fit. */
+export const MAX_PAYLOADS_PER_REQUEST = 16;
 
-/** Requests for payloads that a client keeps outstanding on one stream: 3 MiB to buffer. */
-export const BUNDLE_DEPTH = 8;
+/**
+ * Bytes of manifests and contents in one answer, which is no larger than one with a block: a payload has some 12 bytes
+ * beside these. One of each fits in any case.
+ */
+export const MAX_BUNDLE_BYTES = BLOCK_BYTES - 16 * MAX_PAYLOADS_PER_REQUEST;
 
-/** Milliseconds for the next payload of a bundle: 384 KiB at 80 KiB/s. Who is slower is asked for one at a time. */
-export const BUNDLE_TIMEOUT_MS = 5_000;
-
-/** Bytes of an answer with a manifest and perhaps the content. */
-export const PAYLOAD_ANSWER_BYTES = MAX_BUNDLED_CONTENT_BYTES + MAX_BUNDLED_MANIFEST_BYTES + MESSAGE_OVERHEAD_BYTES;
+/** Milliseconds for one answer with payloads: 1 MiB at 100 KiB/s. Who is slower is asked for one payload at a time. */
+export const BUNDLE_TIMEOUT_MS = 10_000;
 
 /** Requests that a server lets wait unread on one stream. Above any client's depth. */
 export const MAX_QUEUED_REQUESTS = 64;
 
-export const REQUEST_LIMITS: MessageLimits = { what: 'blocks request', maxBytes: KIB, maxDepth: 3, maxItems: 16 };
+export const REQUEST_LIMITS: MessageLimits = {
+  what: 'blocks request',
+  maxBytes: KIB,
+  maxDepth: 3,
+  maxItems: 2 * MAX_PAYLOADS_PER_REQUEST + 16,
+};
 
 export const RESPONSE_LIMITS: MessageLimits = {
   what: 'blocks answer',
   maxBytes: Math.max(BLOCK_BYTES, OBJECT_PART_BYTES) + MESSAGE_OVERHEAD_BYTES,
-  maxDepth: 2,
-  maxItems: 16,
+  maxDepth: 4,
+  maxItems: 3 * MAX_PAYLOADS_PER_REQUEST + 16,
 };
 
 /** Bytes that may wait unread at a client: what it asked for, each with its length prefix. */

@@ -18,7 +18,7 @@ import { fetchObject } from './client.ts';
 import { fetchPayloads } from './payloads.ts';
 import { createServer } from './server.ts';
 
-export { BLOCKS_PROTOCOL, MAX_BUNDLED_PAYLOADS } from './constants.ts';
+export { BLOCKS_PROTOCOL, MAX_BUNDLED_CONTENT_BYTES } from './constants.ts';
 
 /** Where the server finds content. A wrong answer here is caught by every client's hash check. */
 export interface BlockSource {

@@ -3,21 +3,16 @@ import type { CID } from 'multiformats/cid';
 import { equalBytes, sha256 } from '../../src/log/canonical.ts';
 import { decodeManifest, idOf, LogError, type Manifest } from '../../src/log/index.ts';
 import { asError, type Channel } from '../channel.ts';
-import { openChannel } from '../components.ts';
 import { ProtocolError } from '../errors.ts';
 import { MAX_CONTENT_BYTES } from '../limits.ts';
-import { type BlocksClient, badBytes, unexpected } from './client.ts';
-import {
-  BLOCKS_PROTOCOL,
-  BUNDLE_DEPTH,
-  BUNDLE_TIMEOUT_MS,
-  MAX_BUNDLED_CONTENT_BYTES,
-  PAYLOAD_ANSWER_BYTES,
-} from './constants.ts';
+import { type BlocksClient, badBytes, openBlocks, unexpected } from './client.ts';
+import { BUNDLE_TIMEOUT_MS, MAX_BUNDLED_CONTENT_BYTES, MAX_PAYLOADS_PER_REQUEST, PIPELINE_DEPTH } from './constants.ts';
 import type { FetchedPayload, FetchPayloadsOptions } from './index.ts';
-import { decodeAnswer, encodeRequest } from './schema.ts';
+import { type BlocksAnswer, decodeAnswer, encodeRequest } from './schema.ts';
 
-/** Asks one peer over one stream, several requests ahead of the answers. */
+type Sent = (BlocksAnswer & { status: 'payloads' })['payloads'][number];
+
+/** Asks one peer over one stream, some requests ahead of the answers. What an answer has no room for is asked for again. */
 export async function fetchPayloads(
   client: BlocksClient,
   peer: PeerId,
@@ -26,23 +21,41 @@ export async function fetchPayloads(
   options: FetchPayloadsOptions = {},
 ): Promise<CID[]> {
   const maxBytes = Math.min(options.maxBytes ?? MAX_CONTENT_BYTES, MAX_CONTENT_BYTES);
-  const absent: CID[] = [];
-  const channel = await openChannel(client.components, peer, BLOCKS_PROTOCOL, {
-    maxMessageBytes: PAYLOAD_ANSWER_BYTES,
-    maxBufferedBytes: BUNDLE_DEPTH * (PAYLOAD_ANSWER_BYTES + 8),
-    signal: options.signal,
-    ...(client.progressTimeoutMs === undefined ? {} : { progressTimeoutMs: client.progressTimeoutMs }),
-  });
   const timeoutMs = options.timeoutMs ?? BUNDLE_TIMEOUT_MS;
+  const absent: CID[] = [];
+  const order = new InOrder(ids.length);
+  let waiting = [...ids.keys()];
+  const outstanding: number[][] = [];
+  // Falls to what an answer had room for, so that few are asked for twice.
+  let most = MAX_PAYLOADS_PER_REQUEST;
+  const channel = await openBlocks(client, peer, options.signal);
   try {
-    let asked = 0;
-    for (const [place, id] of ids.entries()) {
-      for (; asked < Math.min(ids.length, place + BUNDLE_DEPTH); asked++) {
-        await channel.write(encodeRequest({ kind: 'payload', id: ids[asked]! }));
+    for (;;) {
+      while (waiting.length > 0 && outstanding.length < PIPELINE_DEPTH) {
+        const asked = waiting.slice(0, most);
+        waiting = waiting.slice(asked.length);
+        outstanding.push(asked);
+        await channel.write(encodeRequest({ kind: 'payloads', ids: asked.map((place) => ids[place]!) }));
       }
-      const payload = read(await expectSoon(channel, timeoutMs), channel.peer, id, maxBytes);
-      if (payload === undefined) absent.push(id);
-      else await take(payload);
+      const asked = outstanding.shift();
+      if (asked === undefined) break;
+      const answer = decodeAnswer(await expectSoon(channel, timeoutMs), channel.peer);
+      if (answer.status !== 'payloads' || answer.payloads.length > asked.length) {
+        throw unexpected(answer.status, channel.peer, {});
+      }
+      const { length } = answer.payloads;
+      if (length < asked.length) {
+        waiting.unshift(...asked.slice(length));
+        most = length;
+      }
+      for (const [i, sent] of answer.payloads.entries()) {
+        const place = asked[i]!;
+        order.put(place, checked(sent, ids[place]!, channel.peer, maxBytes));
+      }
+      for (const [place, payload] of order.ready()) {
+        if (payload === undefined) absent.push(ids[place]!);
+        else await take(payload);
+      }
     }
     await channel.close();
     return absent;
@@ -52,9 +65,33 @@ export async function fetchPayloads(
   }
 }
 
+/** Puts back in order what came after something that an answer had no room for: at most what is asked for at once. */
+class InOrder {
+  readonly #came = new Map<number, FetchedPayload | undefined>();
+  readonly #count: number;
+  #next = 0;
+
+  constructor(count: number) {
+    this.#count = count;
+  }
+
+  put(place: number, payload: FetchedPayload | undefined): void {
+    this.#came.set(place, payload);
+  }
+
+  /** What is next, as far as it came. */
+  *ready(): Generator<[number, FetchedPayload | undefined]> {
+    for (; this.#next < this.#count && this.#came.has(this.#next); this.#next++) {
+      const payload = this.#came.get(this.#next);
+      this.#came.delete(this.#next);
+      yield [this.#next, payload];
+    }
+  }
+}
+
 async function expectSoon(channel: Channel, timeoutMs: number): Promise<Uint8Array> {
   const timer = setTimeout(() => {
-    const message = `${channel.peer} took more than ${timeoutMs} ms for the next payload; use another peer.`;
+    const message = `${channel.peer} took more than ${timeoutMs} ms for the next payloads; use another peer.`;
     channel.abort(new ProtocolError('TIMEOUT', message, { peer: channel.peer, timeoutMs }));
   }, timeoutMs);
   try {
@@ -65,24 +102,21 @@ async function expectSoon(channel: Channel, timeoutMs: number): Promise<Uint8Arr
 }
 
 /** Undefined when the peer does not have it, and for what its author made no manifest of. */
-function read(message: Uint8Array, peer: string, id: CID, maxBytes: number): FetchedPayload | undefined {
-  const answer = decodeAnswer(message, peer);
-  if (answer.status === 'not-found') return undefined;
-  if (answer.status !== 'payload') throw unexpected(answer.status, peer, { id: id.toString() });
-  if (!idOf(answer.manifest).equals(id)) throw badBytes(peer, id);
+function checked([bytes, content]: Sent, id: CID, peer: string, maxBytes: number): FetchedPayload | undefined {
+  if (bytes === null) return undefined;
+  if (!idOf(bytes).equals(id)) throw badBytes(peer, id);
   let manifest: Manifest;
   try {
-    manifest = decodeManifest(answer.manifest, maxBytes);
+    manifest = decodeManifest(bytes, maxBytes);
   } catch (error) {
     // The bytes are those of the id: no fault of the peer's.
     if (error instanceof LogError) return undefined;
     throw error;
   }
-  const { content } = answer;
   if (content !== null) {
     const { size, blocks } = manifest;
     const right = size <= MAX_BUNDLED_CONTENT_BYTES && blocks.length === 1 && content.length === size;
     if (!right || !equalBytes(sha256(content), blocks[0]!)) throw badBytes(peer, id, 0);
   }
-  return { id, manifest, bytes: answer.manifest, content };
+  return { id, manifest, bytes, content };
 }

@@ -14,6 +14,7 @@ import {
 import {
   MAX_BUNDLED_CONTENT_BYTES,
   MAX_BUNDLED_MANIFEST_BYTES,
+  MAX_PAYLOADS_PER_REQUEST,
   OBJECT_PART_BYTES,
   REQUEST_LIMITS,
   RESPONSE_LIMITS,
@@ -32,9 +33,12 @@ const blockRequest = z.strictObject({
   index: intSchema(0, MAX_BLOCKS - 1),
 });
 
-const payloadRequest = z.strictObject({ kind: z.literal('payload'), id: cidSchema });
+const payloadsRequest = z.strictObject({
+  kind: z.literal('payloads'),
+  ids: z.array(cidSchema).min(1).max(MAX_PAYLOADS_PER_REQUEST),
+});
 
-const requestSchema = z.discriminatedUnion('kind', [objectRequest, blockRequest, payloadRequest]);
+const requestSchema = z.discriminatedUnion('kind', [objectRequest, blockRequest, payloadsRequest]);
 export type BlocksRequest = z.infer<typeof requestSchema>;
 
 const objectAnswer = z.strictObject({
@@ -46,11 +50,16 @@ const objectAnswer = z.strictObject({
 
 const blockAnswer = z.strictObject({ status: z.literal('block'), bytes: bytesSchema(BLOCK_BYTES, 1) });
 
-const payloadAnswer = z.strictObject({
-  status: z.literal('payload'),
-  manifest: bytesSchema(MAX_BUNDLED_MANIFEST_BYTES, 1),
-  /** All of a small payload; null for a larger one, whose blocks are asked for. */
-  content: z.union([z.null(), bytesSchema(MAX_BUNDLED_CONTENT_BYTES, 1)]),
+/** Null for a manifest that is not here; content is all of a small payload, null for one whose blocks are asked for. */
+const payload = z.tuple([
+  z.union([z.null(), bytesSchema(MAX_BUNDLED_MANIFEST_BYTES, 1)]),
+  z.union([z.null(), bytesSchema(MAX_BUNDLED_CONTENT_BYTES, 1)]),
+]);
+
+const payloadsAnswer = z.strictObject({
+  status: z.literal('payloads'),
+  /** Of the first ids that were asked for. */
+  payloads: z.array(payload).min(1).max(MAX_PAYLOADS_PER_REQUEST),
 });
 
 const notFound = z.strictObject({ status: z.literal('not-found') });
@@ -58,7 +67,7 @@ const notFound = z.strictObject({ status: z.literal('not-found') });
 const answerSchema = z.discriminatedUnion('status', [
   objectAnswer,
   blockAnswer,
-  payloadAnswer,
+  payloadsAnswer,
   notFound,
   refusalSchema,
 ]);
