@@ -1,12 +1,13 @@
 import { rm } from 'node:fs/promises';
 import type { MergeEngineOptions } from '../src/merge/index.ts';
 import { startControlApi } from './api/server.ts';
+import { AutoSealer, type SealPolicy } from './core/auto-sealer.ts';
 import { loadOrCreateKey } from './home/keys.ts';
 import type { HomePaths } from './home/paths.ts';
 import type { Logger } from './logger.ts';
 import { Network } from './net/network.ts';
 import { PeerBook } from './net/peer-book.ts';
-import { peerFromText } from './peer-address.ts';
+import { announcedFromText, peerFromText } from './peer-address.ts';
 import type { LocalService } from './service/local.ts';
 import { openHome } from './service/open-home.ts';
 
@@ -17,9 +18,13 @@ export interface DaemonOptions {
   readonly home: HomePaths;
   /** Addresses to listen on; those of the configuration when left out. */
   readonly listen: readonly string[] | undefined;
+  /** Addresses that others are told to dial; those of the configuration when left out, and else those it listens on. */
+  readonly announce?: readonly string[] | undefined;
   /** Addresses of peers, each ending in /p2p/ and the peer's id. */
   readonly peers: readonly string[];
   readonly engine: MergeEngineOptions;
+  /** When to seal by itself; the configuration's where left out. */
+  readonly seal?: SealPolicy;
 }
 
 export interface DaemonReady {
@@ -44,6 +49,7 @@ export async function runDaemon(
   const { home } = options;
   const { logger, signal } = components;
   const bootstrap = options.peers.map(peerFromText);
+  const announce = options.announce?.map(announcedFromText);
   const cleanup: (() => Promise<void>)[] = [];
   try {
     const { engine } = options;
@@ -59,7 +65,11 @@ export async function runDaemon(
       book.learn(peer.id, [peer.address], 'configured');
     }
     const network = await Network.start(
-      { listen: options.listen ?? opened.listen, charterBytes: opened.charterBytes },
+      {
+        listen: options.listen ?? opened.listen,
+        announce: announce ?? opened.announce,
+        charterBytes: opened.charterBytes,
+      },
       {
         community: service.community,
         key: await loadOrCreateKey(home.nodeKey),
@@ -70,6 +80,12 @@ export async function runDaemon(
     );
     cleanup.push(() => network.stop());
     service.network = network;
+    const sealer = new AutoSealer(
+      { ...opened.sealPolicy, ...options.seal },
+      { community: service.community, onSealed: (signed) => network.publishSeal(signed), logger },
+    );
+    sealer.start();
+    cleanup.push(() => sealer.stop());
     const { promise: stopAsked, resolve: stop } = Promise.withResolvers<string>();
     const api = await startControlApi({ apiFile: home.api }, { service, stop: () => stop('asked through the API') });
     cleanup.push(async () => {

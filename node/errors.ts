@@ -26,6 +26,9 @@ import { KinmergeError } from '../src/errors.ts';
  * - `API_UNAUTHORIZED`: the control API was called without its token
  * - `API_BAD_REQUEST`: the control API was called with a malformed request
  * - `API_BUSY`: too many readers follow the node's events already
+ * - `NOT_ALLOWED`: this home has not the key that the rules ask for
+ * - `NO_SEALERS`: nobody can seal in this community
+ * - `SEAL_STOPPED`: seals stand still here, because of an alarm or of records that are not here yet
  * - `OUT_EXISTS`: the output path exists
  * - `USAGE`: the command line is wrong
  * - `INTERRUPTED`: the user interrupted the command
@@ -54,6 +57,9 @@ export type NodeErrorCode =
   | 'API_UNAUTHORIZED'
   | 'API_BAD_REQUEST'
   | 'API_BUSY'
+  | 'NOT_ALLOWED'
+  | 'NO_SEALERS'
+  | 'SEAL_STOPPED'
   | 'OUT_EXISTS'
   | 'USAGE'
   | 'INTERRUPTED';

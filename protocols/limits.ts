@@ -17,6 +17,7 @@ export {
   MAX_ENTRY_BYTES,
   MAX_SIGNED_HEAD_BYTES,
   MAX_SIGNED_RECORD_BYTES,
+  MAX_SIGNED_SEAL_BYTES,
 } from '../src/log/index.ts';
 
 export const KIB = 1024;

@@ -5,10 +5,17 @@ import type { RunOptions } from '../../src/run-options.ts';
 import type { Pulled, PullOptions } from '../checkpoint/pull.ts';
 import { NodeError } from '../errors.ts';
 import type {
+  AmendmentDocument,
+  AmendRequest,
   ContributeDocument,
   ContributeRequest,
+  DryRunDocument,
   NodeEvent,
   PeerDocument,
+  RevokeDocument,
+  RevokeRequest,
+  RulesDocument,
+  SealDocument,
   StatusDocument,
   UpdateDocument,
   WhyDocument,
@@ -39,10 +46,20 @@ export class ApiClient implements NodeService {
   why = (id: string) => this.#get<WhyDocument>(`/updates/${encodeURIComponent(id)}/why`);
 
   contribute = (request: ContributeRequest, options: RunOptions = {}) =>
-    this.#streamed<ContributeDocument>('/contribute', { method: 'POST', body: JSON.stringify(request) }, options);
+    this.#posted<ContributeDocument>('/contribute', request, options);
 
-  pull = (request: PullOptions, options: RunOptions = {}) =>
-    this.#streamed<Pulled>('/pull', { method: 'POST', body: JSON.stringify(request) }, options);
+  rules = () => this.#get<RulesDocument>('/rules');
+
+  amend = (request: AmendRequest) => this.#posted<AmendmentDocument>('/amend', request);
+
+  dryRun = (changes: AmendRequest['changes'], options: RunOptions = {}) =>
+    this.#posted<DryRunDocument>('/dry-run', changes, options);
+
+  revoke = (request: RevokeRequest) => this.#posted<RevokeDocument>('/revoke', request);
+
+  seal = (options: RunOptions = {}) => this.#posted<SealDocument | null>('/seal', {}, options);
+
+  pull = (request: PullOptions, options: RunOptions = {}) => this.#posted<Pulled>('/pull', request, options);
 
   async stop(): Promise<void> {
     await this.#request('/stop', { method: 'POST' }, AbortSignal.timeout(API_TIMEOUT_MS));
@@ -62,6 +79,10 @@ export class ApiClient implements NodeService {
       // A timeout is no interruption: the daemon does not answer.
       throw cutOff(error, this.#signal);
     }
+  }
+
+  #posted<T>(path: string, request: unknown, options: RunOptions = {}): Promise<T> {
+    return this.#streamed<T>(path, { method: 'POST', body: JSON.stringify(request) }, options);
   }
 
   async #streamed<T>(path: string, init: RequestInit, options: RunOptions): Promise<T> {

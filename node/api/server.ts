@@ -11,6 +11,7 @@ import { KinmergeError } from '../../src/errors.ts';
 import type { Progress } from '../../src/run-options.ts';
 import { NodeError } from '../errors.ts';
 import { KEY_FILE_MODE } from '../home/keys.ts';
+import type { ChangesDocument } from '../service/describe-record.ts';
 import type { NodeService } from '../service/service.ts';
 
 /** Largest request body, in bytes: requests are paths and short texts. */
@@ -56,7 +57,33 @@ const contributeSchema = z.strictObject({
   dryRun: z.boolean().optional(),
 });
 
-const pullSchema = z.strictObject({ out: z.string(), recipe: z.string().optional() });
+const revokeSchema = z.strictObject({ update: z.string(), note: z.string().optional() });
+const keysSchema = z.array(z.string());
+const limitsSchema = z.strictObject({
+  duplicate: z.number(),
+  opposite: z.number(),
+  kinship: z.tuple([z.number(), z.number()]),
+  normRatio: z.tuple([z.number(), z.number()]),
+  minReference: z.number(),
+  maxNorm: z.number(),
+  maxScale: z.number(),
+  maxDensity: z.number(),
+  maxPayloadBytes: z.number(),
+});
+const changesSchema = z.strictObject({
+  membership: z.strictObject({ open: z.boolean(), add: keysSchema, remove: keysSchema }).optional(),
+  budgets: z.strictObject({ updates: z.number(), bytes: z.number() }).optional(),
+  admission: limitsSchema.optional(),
+  sealers: z.strictObject({ keys: keysSchema, threshold: z.number() }).optional(),
+}) as z.ZodType<ChangesDocument>;
+const amendSchema = z.strictObject({ changes: changesSchema, note: z.string().optional() });
+
+const pullSchema = z.strictObject({
+  out: z.string(),
+  recipe: z.string().optional(),
+  tail: z.boolean().optional(),
+  without: z.string().optional(),
+});
 
 export interface ControlApi {
   readonly port: number;
@@ -139,9 +166,23 @@ function routes(token: string, { service, stop }: { service: NodeService; stop: 
     return answerWithProgress(context, (options) => service.contribute(request, options));
   });
   app.post('/v1/pull', async (context) => {
-    const { out, recipe } = await body(context, pullSchema);
-    return answerWithProgress(context, (options) => service.pull({ out, recipe }, options));
+    const request = await body(context, pullSchema);
+    return answerWithProgress(context, (options) => service.pull(request, options));
   });
+  app.get('/v1/rules', async (context) => context.json(await service.rules()));
+  app.post('/v1/amend', async (context) => {
+    const request = await body(context, amendSchema);
+    return answerWithProgress(context, () => service.amend(request));
+  });
+  app.post('/v1/dry-run', async (context) => {
+    const changes = await body(context, changesSchema);
+    return answerWithProgress(context, (options) => service.dryRun(changes, options));
+  });
+  app.post('/v1/revoke', async (context) => {
+    const request = await body(context, revokeSchema);
+    return answerWithProgress(context, () => service.revoke(request));
+  });
+  app.post('/v1/seal', (context) => answerWithProgress(context, (options) => service.seal(options)));
   app.get('/v1/events', (context) => {
     const controller = new AbortController();
     // Before the stream begins: a refusal is then an answer of its own.

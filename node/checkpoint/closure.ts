@@ -1,6 +1,6 @@
 import type { CID } from 'multiformats/cid';
-import type { Charter, SignedRecord } from '../../src/log/index.ts';
-import { canonicalOrder, decodeManifest, decodeSigned, Log } from '../../src/log/index.ts';
+import type { Charter, SignedRecord, SignedSeal } from '../../src/log/index.ts';
+import { canonicalOrder, decodeManifest, decodeSigned, decodeSignedSeal, Log, payloadOf } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import { NodeError } from '../errors.ts';
 import { cidNames } from '../files.ts';
@@ -9,7 +9,7 @@ import { BlobStore } from '../stores/blob-store.ts';
 import { ObjectStore } from '../stores/object-store.ts';
 
 /**
- * A log of exactly the records that a checkpoint was decided on: the frontier and its ancestors, as a home stores them.
+ * A log of exactly the records and seals that a checkpoint was decided on: the frontier and its ancestors, the seal and those before it, as a home stores them.
  * It only reads, so that it can look at the home of a running daemon.
  *
  * @throws NodeError `UPDATE_UNKNOWN` when the home lacks one of them or its payload, or has it damaged
@@ -17,7 +17,7 @@ import { ObjectStore } from '../stores/object-store.ts';
 export async function readClosure(
   home: HomePaths,
   community: { charter: Charter; charterId: CID },
-  frontier: readonly CID[],
+  { frontier, seal }: { readonly frontier: readonly CID[]; readonly seal: CID | null },
   run: RunOptions = {},
 ): Promise<Log> {
   const { records, missing } = await readRecords(new ObjectStore({ directory: home.records }), frontier, run);
@@ -29,21 +29,39 @@ export async function readClosure(
     for (const id of canonicalOrder(records.values(), community.charterId.bytes)) {
       run.signal?.throwIfAborted();
       const signed = records.get(id.toString())!;
-      const { payload } = signed.record;
-      const size = await payloadSize(objects, payload);
-      if (size !== undefined && (await blobs.has(payload, size))) log.setPayload(payload, size);
+      const payload = payloadOf(signed.record);
+      const size = payload === null ? undefined : await payloadSize(objects, payload);
+      if (payload !== null && size !== undefined && (await blobs.has(payload, size))) log.setPayload(payload, size);
       if (log.addRecord(signed).outcome !== 'held') {
         missing.push(id.toString());
         break;
       }
     }
   }
+  if (missing.length === 0 && seal !== null)
+    await readSeals(new ObjectStore({ directory: home.seals }), seal, log, missing);
   if (missing.length === 0) return log;
   throw new NodeError(
     'UPDATE_UNKNOWN',
     `this home lacks updates that the checkpoint was decided on, ${missing[0]} for one: pull with this --home first, or let its daemon catch up`,
     { missing },
   );
+}
+
+/** The seal and those before it. */
+async function readSeals(store: ObjectStore, last: CID, log: Log, missing: string[]): Promise<void> {
+  const seals: SignedSeal[] = [];
+  for (let id: CID | null = last; id !== null; ) {
+    const bytes: Uint8Array | undefined = await store.get(id);
+    const signed: SignedSeal | undefined = bytes === undefined ? undefined : decodeSignedSeal(bytes);
+    if (signed === undefined || !signed.id.equals(id)) {
+      missing.push(id.toString());
+      return;
+    }
+    seals.push(signed);
+    id = signed.seal.previous;
+  }
+  for (const signed of seals.reverse()) log.seals.add(signed);
 }
 
 /** How many records a home stores beside those of a log: what a checkpoint was not decided on. */

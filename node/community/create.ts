@@ -29,6 +29,8 @@ export interface CreateOptions {
   /** What contributors encode with; the defaults where left out. */
   readonly encoder?: EncoderChoice | undefined;
   readonly budgets: { readonly updates: number; readonly bytes: number };
+  /** Public keys of who seals; the owner when left out. None: everything stays provisional, and nothing can be amended. */
+  readonly sealers?: readonly Uint8Array[] | undefined;
 }
 
 /**
@@ -48,10 +50,12 @@ export async function createCommunity(
   const author = await loadOrCreateKey(components.home.authorKey);
   const admission = policyForBase(base.floats, options.limits);
   const defaults = defaultSettings(Math.min(DEFAULT_DENSITY, admission.maxDensity));
+  const keys = options.sealers ?? [owner.publicKey];
   const charter = createCharter({
     name: options.name,
     owner: owner.publicKey,
     membership: options.open ? 'open' : [author.publicKey],
+    sealers: { keys, threshold: keys.length === 0 ? 0 : 1 },
     budgets: options.budgets,
     admission,
     codec: { encoder: settingsOf(options.encoder ?? {}, defaults) },

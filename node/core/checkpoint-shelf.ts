@@ -8,8 +8,8 @@ import type { RunOptions } from '../../src/run-options.ts';
 import { readBlockOf } from '../stores/blob-store.ts';
 import type { FoldedCheckpoint } from './fold-loop.ts';
 
-/** Checkpoints that are offered to peers at a time: the newest, and the one that peers may still be fetching. */
-export const MAX_SHELVED = 2;
+/** Checkpoints that are offered to peers at a time: what is sealed, the newest, and one of each that peers may still be fetching. */
+export const MAX_SHELVED = 4;
 
 interface ShelvedFile {
   readonly path: string;

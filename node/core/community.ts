@@ -2,24 +2,27 @@ import { EventEmitter } from 'node:events';
 import { mkdir, rm } from 'node:fs/promises';
 import type { CID } from 'multiformats/cid';
 import { errorCode } from '../../src/errors.ts';
-import type { Charter, SignedRecord, SigningKey } from '../../src/log/index.ts';
+import { Historian, type SealAlarm } from '../../src/history/index.ts';
+import type { Charter, Seal, SignedRecord, SignedSeal, SigningKey } from '../../src/log/index.ts';
 import { encodeRecipe, MERGE_ALGORITHM } from '../../src/log/index.ts';
 import type { MergeEngineOptions } from '../../src/merge/index.ts';
+import type { RunOptions } from '../../src/run-options.ts';
 import { siblingModule } from '../../src/worker-url.ts';
 import type { HomePaths } from '../home/paths.ts';
 import type { Logger } from '../logger.ts';
 import type { MergeCalls } from '../work/merge-calls.ts';
 import type { PayloadCalls } from '../work/payload-calls.ts';
 import { WorkerThread } from '../work/rpc.ts';
-import { CheckpointShelf } from './checkpoint-shelf.ts';
+import { Adoption } from './adoption.ts';
+import { CheckpointShelf, MAX_SHELVED } from './checkpoint-shelf.ts';
 import type { FoldedCheckpoint } from './fold-loop.ts';
 import { FoldLoop } from './fold-loop.ts';
+import type { GoverningKeys } from './governing.ts';
 import { Judge } from './judge.ts';
 import { PairFile } from './pair-file.ts';
 import { RecordBook } from './record-book.ts';
 import { Serial } from './serial.ts';
 import type { View } from './view.ts';
-import { deriveView } from './view.ts';
 
 /** Wait before a failed admission runs again, in milliseconds: a worker that died is started anew by then. */
 export const ADMISSION_RETRY_MS = 1_000;
@@ -33,6 +36,8 @@ export interface Problem {
 /** What a community's node tells its network part and its API. */
 export interface CommunityEvents {
   held: [records: readonly SignedRecord[]];
+  /** A seal is known and on disk. */
+  seal: [seal: SignedSeal];
   /** Something is to be fetched from peers. */
   missing: [];
   /** Admission has caught up with the log. */
@@ -53,6 +58,10 @@ export interface CommunityOptions {
   readonly engine: MergeEngineOptions;
   /** Fold in the background, as a daemon does. */
   readonly fold: boolean;
+  /** States of the fold to keep; see `FoldLoopOptions`. */
+  readonly foldStates?: number | undefined;
+  /** Take the decisions of sealers as they are first, and replay them when there is time. */
+  readonly adopt?: boolean | undefined;
 }
 
 /**
@@ -62,6 +71,7 @@ export interface CommunityOptions {
 export class Community extends EventEmitter<CommunityEvents> {
   readonly options: CommunityOptions;
   readonly author: SigningKey;
+  readonly keys: GoverningKeys;
   readonly book: RecordBook;
   readonly judge: Judge;
   readonly shelf = new CheckpointShelf();
@@ -72,22 +82,33 @@ export class Community extends EventEmitter<CommunityEvents> {
   readonly merges: WorkerThread<MergeCalls>;
   /** Contributions run one after another: each continues the author's chain. */
   readonly contributions = new Serial();
+  /** Derivations run one after another. */
+  readonly #deciding = new Serial();
   readonly #logger: Logger;
   readonly #fold: FoldLoop | null;
   readonly #stopping = new AbortController();
+  readonly #historian: Historian;
+  readonly #historySource: ConstructorParameters<typeof Historian>;
+  readonly #adoption: Adoption;
   #view: View | undefined;
   #stale = true;
   #deriving: Promise<void> | undefined;
   #folding: { done: number; total: number } | null = null;
-  readonly #problems: Record<'admission' | 'fold', Problem | null> = { admission: null, fold: null };
-  #offered: { readonly recipe: string; readonly document: CID } | undefined;
+  readonly #problems: Record<'seal' | 'admission' | 'fold', Problem | null> = {
+    seal: null,
+    admission: null,
+    fold: null,
+  };
+  /** Documents of the finished checkpoints, by recipe. */
+  readonly #offered = new Map<string, CID>();
   /** Why the last run of admission failed; null after a good one. */
   #failure: unknown = null;
 
-  constructor(options: CommunityOptions, components: { author: SigningKey; logger: Logger }) {
+  constructor(options: CommunityOptions, components: { author: SigningKey; keys?: GoverningKeys; logger: Logger }) {
     super();
     this.options = options;
     this.author = components.author;
+    this.keys = components.keys ?? { owner: null, sealers: [components.author] };
     this.#logger = components.logger;
     const { home, charter, charterId } = options;
     const payloadWorker = siblingModule(import.meta.url, '../work/payload-worker');
@@ -107,6 +128,10 @@ export class Community extends EventEmitter<CommunityEvents> {
             this.#refresh();
           },
           onMissing: () => this.emit('missing'),
+          onSeal: (seal) => {
+            this.emit('seal', seal);
+            this.#refresh();
+          },
           onEquivocations: (found) => {
             for (const { author, seq } of found) {
               this.#logger.warn(
@@ -119,7 +144,16 @@ export class Community extends EventEmitter<CommunityEvents> {
       },
     );
     const pairs = new PairFile({ path: home.pairs }, { logger: components.logger });
-    this.judge = new Judge({ policy: charter.admission }, { worker: this.payloads, files: this.book.blobs, pairs });
+    this.judge = new Judge({ worker: this.payloads, files: this.book.blobs, pairs });
+    this.#adoption = new Adoption(
+      { enabled: options.adopt !== false, path: home.replayed },
+      { judge: this.judge, logger: components.logger },
+    );
+    this.#historySource = [
+      { charter, charterId, adopts: (seal, before) => this.#adoption.adopts(seal, before) },
+      { log: this.book.log, seals: this.book.log.seals, decide: (steps, run) => this.judge.decide(steps, run) },
+    ];
+    this.#historian = new Historian(...this.#historySource);
     this.#fold = options.fold && options.base !== null ? this.#createFold(options.base) : null;
   }
 
@@ -130,6 +164,7 @@ export class Community extends EventEmitter<CommunityEvents> {
     await mkdir(home.tmp, { recursive: true });
     await this.book.open();
     await this.book.dropOrphans();
+    await this.#adoption.open();
     await this.#fold?.start();
     this.#refresh();
   }
@@ -140,6 +175,7 @@ export class Community extends EventEmitter<CommunityEvents> {
     await this.contributions.idle();
     await this.#fold?.stop();
     await this.#deriving;
+    await this.#adoption.idle();
     await this.book.close();
     await Promise.all([this.payloads.close(), this.encoder.close(), this.merges.close()]);
   }
@@ -168,12 +204,27 @@ export class Community extends EventEmitter<CommunityEvents> {
   }
 
   get problem(): Problem | null {
-    return this.#problems.admission ?? this.#problems.fold;
+    return this.#problems.seal ?? this.#problems.admission ?? this.#problems.fold;
   }
 
-  /** The finished checkpoint that peers can fetch now. */
-  get offered(): { readonly recipe: string; readonly document: CID } | undefined {
-    return this.#offered;
+  /** The finished checkpoint of a recipe, if it is one of the last. */
+  finished(recipe: CID): FoldedCheckpoint | undefined {
+    return this.#fold?.finished(recipe.toString());
+  }
+
+  /** The document of a recipe's finished checkpoint, which peers can fetch now. */
+  offered(recipe: CID): CID | undefined {
+    return this.#offered.get(recipe.toString());
+  }
+
+  /** What would be decided on an update at the end of the order, by what is decided now. */
+  get historian(): Pick<Historian, 'stepsSoFar'> {
+    return this.#historian;
+  }
+
+  /** The seal of what is in the tail; null when it is empty. Nothing is signed. */
+  async proposeSeal(run: RunOptions = {}): Promise<Seal | null> {
+    return this.#deciding.run(async () => this.#historian.propose(await this.#deriveNow(run), run));
   }
 
   /** Waits until admission has caught up with what is held now. @throws whatever stopped admission */
@@ -199,13 +250,18 @@ export class Community extends EventEmitter<CommunityEvents> {
     while (this.#stale && !this.#stopping.signal.aborted) {
       this.#stale = false;
       try {
-        const { charter, charterId } = this.options;
-        const signal = this.#stopping.signal;
-        const view = await deriveView({ charter, charterId }, { log: this.book.log, judge: this.judge }, { signal });
+        const { signal } = this.#stopping;
+        const view = await this.#deciding.run(() => this.#deriveNow({ signal }));
         this.#view = view;
-        this.emit('view', view);
-        this.#fold?.aim({ recipe: view.recipeId, updates: view.accepted });
         this.#admissionFailed(null);
+        this.#setProblem('seal', view.alarm === null ? null : sealProblem(view.alarm));
+        this.#adoption.note(view, this.#historySource, () => this.#refresh(), signal);
+        this.emit('view', view);
+        const { sealed } = view;
+        this.#fold?.aim({
+          sealed: sealed === null ? null : { recipe: sealed.recipeId, updates: sealed.accepted },
+          newest: { recipe: view.recipeId, updates: view.accepted },
+        });
       } catch (error) {
         if (this.#stopping.signal.aborted) return;
         this.#logger.error({ err: error }, 'admission failed and will be tried again');
@@ -216,14 +272,19 @@ export class Community extends EventEmitter<CommunityEvents> {
     }
   }
 
+  #deriveNow(run: RunOptions): Promise<View> {
+    return this.#historian.derive(run);
+  }
+
   #admissionFailed(error: unknown): void {
     this.#failure = error;
     const message = error instanceof Error ? error.message : String(error);
     this.#setProblem('admission', error === null ? null : { code: errorCode(error), message });
   }
 
-  #setProblem(part: 'admission' | 'fold', problem: Problem | null): void {
-    if (this.#problems[part] === null && problem === null) return;
+  #setProblem(part: 'seal' | 'admission' | 'fold', problem: Problem | null): void {
+    const before = this.#problems[part];
+    if (before?.code === problem?.code && before?.message === problem?.message) return;
     this.#problems[part] = problem;
     this.emit('problem', this.problem);
   }
@@ -246,6 +307,7 @@ export class Community extends EventEmitter<CommunityEvents> {
         community: charterId.toString(),
         foldDirectory: home.fold,
         checkpointDirectory: home.checkpoints,
+        ...(this.options.foldStates === undefined ? {} : { states: this.options.foldStates }),
       },
       {
         worker: this.merges,
@@ -259,7 +321,10 @@ export class Community extends EventEmitter<CommunityEvents> {
           offer: (checkpoint) => this.shelf.put(checkpoint, { signal: this.#stopping.signal }),
           onCheckpoint: (checkpoint, document) => {
             this.#folding = null;
-            this.#offered = { recipe: checkpoint.recipe, document };
+            this.#offered.delete(checkpoint.recipe);
+            this.#offered.set(checkpoint.recipe, document);
+            // Older ones are not on the shelf any more.
+            while (this.#offered.size > MAX_SHELVED) this.#offered.delete(this.#offered.keys().next().value!);
             this.emit('checkpoint', checkpoint, document);
           },
           onProblem: (problem) => this.#setProblem('fold', problem),
@@ -267,4 +332,14 @@ export class Community extends EventEmitter<CommunityEvents> {
       },
     );
   }
+}
+
+function sealProblem(alarm: SealAlarm): Problem {
+  const { code, number } = alarm;
+  const stand = `this node stands at seal ${number - 1}`;
+  const message =
+    alarm.code === 'SEAL_CONFLICT'
+      ? `there are two seals with number ${number} (${alarm.seals.join(', ')}): a sealer signed twice, so ${stand}. Ask the owner`
+      : `seal ${number} (${alarm.seal}) says other ${alarm.differs.join(', ')} than its records make, so ${stand}. Ask the owner`;
+  return { code, message };
 }

@@ -4,8 +4,8 @@ import { basename, join } from 'node:path';
 import type { CID } from 'multiformats/cid';
 import { MAX_INLINE_PAYLOAD_BYTES } from '../../protocols/index.ts';
 import type { Decision } from '../../src/kinship/index.ts';
-import type { IdentifiedManifest, SignedRecord } from '../../src/log/index.ts';
-import { encodeSigned, isMember, keyToText, manifestOf, signRecord } from '../../src/log/index.ts';
+import type { IdentifiedManifest, SignedUpdate } from '../../src/log/index.ts';
+import { encodeSigned, isMemberBy, keyToText, manifestOf, signRecord } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import { NodeError } from '../errors.ts';
 import type { ContributeDocument, ContributeRequest } from '../service/documents.ts';
@@ -15,7 +15,7 @@ import type { Community } from './community.ts';
 export interface Contribution {
   readonly document: ContributeDocument;
   /** `null` after a dry run. */
-  readonly signed: SignedRecord | null;
+  readonly signed: SignedUpdate | null;
   /** The payload when it is small enough to travel inside the announcement. */
   readonly inline: Uint8Array | null;
 }
@@ -41,11 +41,12 @@ async function contributeNext(
   request: ContributeRequest,
   run: RunOptions,
 ): Promise<Contribution> {
-  const { base, charter, home } = community.options;
+  const { base, home } = community.options;
   if (base === null) {
     throw new NodeError('HOME_NOT_JOINED', 'this home only pulls: run `kinmerge join` with --base to contribute');
   }
-  if (!isMember(charter, community.author.publicKey)) {
+  const { rules } = await community.settled();
+  if (!isMemberBy(rules, community.author.publicKey)) {
     throw new NodeError(
       'UPDATE_INVALID',
       `the author key ${keyToText(community.author.publicKey)} is not a member of this community: ask its owner`,
@@ -71,7 +72,7 @@ async function contributeNext(
     const manifest = await manifestOf(createReadStream(file, { highWaterMark: 1 << 20 }), run);
     await community.book.reserve(manifest, file);
     try {
-      const decision = await preview(community, manifest.id, run);
+      const decision = await preview(community, manifest.id, report.bytes, run);
       if (!decision.accepted && request.force !== true && request.dryRun !== true) throw declined(decision);
       const signed = request.dryRun === true ? null : await publish(community, request, manifest);
       const bytes = {
@@ -108,17 +109,28 @@ async function contributeNext(
 }
 
 /** What the own node would decide: the record will name the heads as parents, so it stands at the end of the order. */
-async function preview(community: Community, payload: CID, run: RunOptions): Promise<Decision> {
+async function preview(community: Community, payload: CID, size: number, run: RunOptions): Promise<Decision> {
   const view = await community.settled();
-  const candidate = { id: 'candidate', cid: payload, payload, equivocation: false };
-  return community.judge.preview(view.updates, candidate, run);
+  const { steps } = community.historian.stepsSoFar();
+  const { author, book } = community;
+  const mine = view.rules.budgets;
+  const before = book.chainTotals(author.publicKey);
+  const candidate = {
+    id: 'candidate',
+    cid: payload,
+    payload,
+    equivocation: false,
+    member: isMemberBy(view.rules, author.publicKey),
+    budget: { updates: before.updates + 1, bytes: before.bytes + size, most: mine },
+  };
+  return community.judge.preview(steps, candidate, run);
 }
 
 function publish(
   community: Community,
   request: ContributeRequest,
   manifest: IdentifiedManifest,
-): Promise<SignedRecord> {
+): Promise<SignedUpdate> {
   const { author, book, options } = community;
   return book.publish(author.publicKey, manifest, (link) =>
     signRecord(

@@ -9,6 +9,7 @@ import type { Logger } from '../logger.ts';
 import type { MergeCalls } from '../work/merge-calls.ts';
 import type { WorkerThread } from '../work/rpc.ts';
 import type { PayloadFiles } from './judge.ts';
+import { DEFAULT_FOLD_STATES, MIN_FOLD_STATES } from './limits.ts';
 
 /** First wait before a failed fold is tried again, in milliseconds; it doubles up to the last value. */
 export const FOLD_RETRY_FIRST_MS = 1_000;
@@ -37,6 +38,14 @@ export interface FoldLoopOptions {
   readonly community: string;
   readonly foldDirectory: string;
   readonly checkpointDirectory: string;
+  /** Default `DEFAULT_FOLD_STATES`. */
+  readonly states?: number;
+}
+
+/** What to bring up to date: what is sealed, where that is another recipe, and everything. */
+export interface FoldTargets {
+  readonly sealed: FoldTarget | null;
+  readonly newest: FoldTarget;
 }
 
 export interface FoldListener {
@@ -49,8 +58,8 @@ export interface FoldListener {
 }
 
 /**
- * Brings the merged checkpoint up to the newest recipe, in the background. One fold at a time; targets that arrive
- * meanwhile coalesce into the newest; a new order starts from the longest prefix whose state is still on disk.
+ * Brings the merged checkpoints up to the sealed and the newest recipe, in the background. One fold at a time; targets that
+ * arrive meanwhile coalesce into the newest; a new order starts from the longest prefix whose state is still on disk.
  */
 export class FoldLoop {
   readonly #options: FoldLoopOptions;
@@ -59,8 +68,9 @@ export class FoldLoop {
   readonly #listener: FoldListener;
   readonly #logger: Logger;
   readonly #stopping = new AbortController();
-  #target: FoldTarget | undefined;
-  #done: FoldedCheckpoint | undefined;
+  #targets: FoldTargets | undefined;
+  /** The finished checkpoints of the targets, by recipe. */
+  #done = new Map<string, FoldedCheckpoint>();
   #step: { readonly key: string; readonly controller: AbortController } | undefined;
   #running: Promise<void> | undefined;
   #wake: () => void = () => {};
@@ -85,16 +95,23 @@ export class FoldLoop {
     this.#running = this.#run();
   }
 
-  /** The newest finished checkpoint. */
+  /** The finished checkpoint that was made last. */
   get checkpoint(): FoldedCheckpoint | undefined {
-    return this.#done;
+    return [...this.#done.values()].at(-1);
   }
 
-  /** Asks for this recipe's checkpoint; replaces whatever was asked before. Asking again changes nothing. */
-  aim(target: FoldTarget): void {
-    if (this.#target?.recipe.toString() === target.recipe.toString()) return;
-    this.#target = target;
-    if (this.#step !== undefined && !this.#keys(target).includes(this.#step.key)) this.#step.controller.abort();
+  /** The finished checkpoint of one of the recipes that were asked for. */
+  finished(recipe: string): FoldedCheckpoint | undefined {
+    return this.#done.get(recipe);
+  }
+
+  /** Asks for the checkpoints of these recipes; replaces whatever was asked before. Asking again changes nothing. */
+  aim(targets: FoldTargets): void {
+    const before = this.#targets;
+    if (before !== undefined && isSame(before.newest, targets.newest) && isSame(before.sealed, targets.sealed)) return;
+    this.#targets = targets;
+    const wanted = [targets.newest, targets.sealed].some((target) => target !== null && this.#needs(target));
+    if (this.#step !== undefined && !wanted) this.#step.controller.abort();
     this.#wake();
   }
 
@@ -108,20 +125,33 @@ export class FoldLoop {
 
   async #run(): Promise<void> {
     while (!this.#stopping.signal.aborted) {
-      const target = this.#target;
-      if (target === undefined || target.recipe.toString() === this.#done?.recipe) {
+      const targets = this.#targets;
+      const target = this.#next();
+      if (targets === undefined || target === undefined) {
         await this.#sleep();
         continue;
       }
       try {
-        await this.#reach(target);
+        await this.#reach(target, targets);
         this.#failures = 0;
         this.#listener.onProblem(null);
       } catch (error) {
-        if (this.#stopping.signal.aborted || this.#target !== target) continue;
+        if (this.#stopping.signal.aborted || this.#targets !== targets) continue;
         await this.#report(error);
       }
     }
+  }
+
+  /** What is sealed first: it is a beginning of the rest, and final. */
+  #next(): FoldTarget | undefined {
+    if (this.#targets === undefined) return undefined;
+    const { sealed, newest } = this.#targets;
+    return [sealed, newest].find((target) => target !== null && !this.#done.has(target.recipe.toString())) ?? undefined;
+  }
+
+  /** Whether the step under way is one of the target's. */
+  #needs(target: FoldTarget): boolean {
+    return this.#step !== undefined && [...this.#keys(target), target.recipe.toString()].includes(this.#step.key);
   }
 
   async #report(error: unknown): Promise<void> {
@@ -139,26 +169,30 @@ export class FoldLoop {
     await this.#sleep(wait);
   }
 
-  async #reach(target: FoldTarget): Promise<void> {
+  async #reach(target: FoldTarget, targets: FoldTargets): Promise<void> {
     const path = join(this.#options.checkpointDirectory, target.recipe.toString());
     if (!(await exists(path))) {
-      const state = await this.#fold(target);
-      if (this.#target !== target) return;
+      const state = await this.#fold(target, targets);
+      if (this.#targets !== targets) return;
       await this.#export(target, state, path);
     }
     const checkpoint = { recipe: target.recipe.toString(), path };
     const document = await this.#listener.offer(checkpoint);
-    this.#done = checkpoint;
+    this.#done.delete(checkpoint.recipe);
+    this.#done.set(checkpoint.recipe, checkpoint);
+    const wanted = recipesOf(targets);
+    for (const recipe of this.#done.keys())
+      if (!wanted.has(recipe) && recipe !== checkpoint.recipe) this.#done.delete(recipe);
     this.#listener.onCheckpoint(checkpoint, document);
-    await keepNewest(this.#options.checkpointDirectory, KEPT_CHECKPOINTS, target.recipe.toString());
+    await keepNewest(this.#options.checkpointDirectory, KEPT_CHECKPOINTS, new Set([...wanted, checkpoint.recipe]));
   }
 
   /** Folds what is missing; returns the state directory, or null when nothing is accepted. */
-  async #fold(target: FoldTarget): Promise<string | null> {
+  async #fold(target: FoldTarget, targets: FoldTargets): Promise<string | null> {
     const keys = this.#keys(target);
     let folded = await this.#longestPrefix(keys);
     this.#listener.onStep(folded, target.updates.length);
-    while (folded < target.updates.length && this.#target === target) {
+    while (folded < target.updates.length && this.#targets === targets) {
       this.#stopping.signal.throwIfAborted();
       const controller = new AbortController();
       this.#step = { key: keys[folded]!, controller };
@@ -177,7 +211,7 @@ export class FoldLoop {
       }
       folded++;
       this.#listener.onStep(folded, target.updates.length);
-      await this.#dropStates(keys, folded);
+      await this.#dropStates(targets, folded);
     }
     return folded === 0 ? null : this.#statePath(keys[folded - 1]!);
   }
@@ -210,14 +244,16 @@ export class FoldLoop {
     return 0;
   }
 
-  /**
-   * Keeps the newest state, the one before it (a late update usually lands right before the end) and the largest power of two
-   * below it: three states, whatever the number of updates.
-   */
-  async #dropStates(keys: readonly string[], folded: number): Promise<void> {
-    const wanted = new Set([folded, folded - 1, largestPowerOfTwoBelow(folded)]);
-    const kept = new Set([...wanted].filter((length) => length > 0).map((length) => keys[length - 1]));
-    for (const name of await readdir(this.#options.foldDirectory)) {
+  /** Keeps the states that `statesToKeep` names, of those that there are. */
+  async #dropStates({ sealed, newest }: FoldTargets, folded: number): Promise<void> {
+    const keys = this.#keys(newest);
+    const names = await readdir(this.#options.foldDirectory);
+    const lengths = names.map((name) => keys.indexOf(name) + 1).filter((length) => length > 0);
+    const most = Math.max(MIN_FOLD_STATES, this.#options.states ?? DEFAULT_FOLD_STATES);
+    const kept = new Set(
+      statesToKeep({ lengths, folded, sealed: sealed?.updates.length ?? 0 }, most).map((length) => keys[length - 1]),
+    );
+    for (const name of names) {
       if (!kept.has(name)) await rm(this.#statePath(name), { recursive: true, force: true });
     }
   }
@@ -240,15 +276,42 @@ export class FoldLoop {
   }
 }
 
-function largestPowerOfTwoBelow(value: number): number {
-  return value < 2 ? 0 : 2 ** Math.floor(Math.log2(value - 1));
+/**
+ * Which states to keep of those after so many updates: the newest, the one before it (a late update usually lands right before
+ * the end), that of the last seal (nothing before it moves), and of the others one in each doubling of the distance to the
+ * end, the furthest first: what lands anywhere costs about as much again as what follows it.
+ */
+export function statesToKeep(
+  { lengths, folded, sealed }: { lengths: readonly number[]; folded: number; sealed: number },
+  most: number,
+): number[] {
+  const needed = new Set([folded, folded - 1, sealed]);
+  const kept = lengths.filter((length) => needed.has(length));
+  const oldest = new Map<number, number>();
+  for (const length of lengths) {
+    if (needed.has(length) || length > folded) continue;
+    const bucket = Math.floor(Math.log2(folded - length));
+    oldest.set(bucket, Math.min(oldest.get(bucket) ?? length, length));
+  }
+  const sparse = [...oldest.values()].sort((a, b) => a - b);
+  return [...kept, ...sparse.slice(0, Math.max(0, most - kept.length))];
 }
 
-async function keepNewest(directory: string, count: number, newest: string): Promise<void> {
-  const names = (await readdir(directory)).filter((name) => name !== newest);
+function isSame(a: FoldTarget | null, b: FoldTarget | null): boolean {
+  return a === null || b === null ? a === b : a.recipe.equals(b.recipe);
+}
+
+function recipesOf({ sealed, newest }: FoldTargets): Set<string> {
+  return new Set([newest, sealed].flatMap((target) => (target === null ? [] : [target.recipe.toString()])));
+}
+
+/** Removes all but the newest checkpoints, and those that are needed. */
+async function keepNewest(directory: string, count: number, needed: ReadonlySet<string>): Promise<void> {
+  const names = (await readdir(directory)).filter((name) => !needed.has(name));
   const aged = await Promise.all(
     names.map(async (name) => ({ name, age: (await stat(join(directory, name))).mtimeMs })),
   );
   aged.sort((a, b) => b.age - a.age);
-  for (const { name } of aged.slice(count - 1)) await rm(join(directory, name), { recursive: true, force: true });
+  for (const { name } of aged.slice(Math.max(0, count - 1)))
+    await rm(join(directory, name), { recursive: true, force: true });
 }

@@ -1,6 +1,7 @@
 import type { CID } from 'multiformats/cid';
-import type { AdmissionPolicy, Candidate, Decision, Pair } from '../../src/kinship/index.ts';
-import { Admission } from '../../src/kinship/index.ts';
+import type { JudgedUpdate, Measured, Step, StepResult } from '../../src/history/index.ts';
+import { Decider } from '../../src/history/index.ts';
+import type { Decision, Pair } from '../../src/kinship/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import { Turns } from '../turns.ts';
 import type { MeasuredFile, PayloadCalls, PayloadVerdict } from '../work/payload-calls.ts';
@@ -12,32 +13,16 @@ import { type PairEntry, PairTable } from './pair-table.ts';
 /** Previews whose comparisons are remembered for a record that follows; contributions come one at a time. */
 export const MAX_PREVIEWED = 16;
 
-/** One update as the judge needs it. */
-export interface JudgedUpdate {
-  readonly id: string;
-  readonly cid: CID;
-  readonly payload: CID;
-  readonly equivocation: boolean;
-}
-
-/** Admission over an order, as far as it got. */
-interface Run {
-  readonly admission: Admission;
-  readonly order: JudgedUpdate[];
-  readonly decisions: Decision[];
-}
-
 /** Where payload files lie. */
 export interface PayloadFiles {
   path(payload: CID): string;
 }
 
 /**
- * Runs admission over a canonical order. The decisions are a pure function of order, policy and payloads; what is kept
- * between runs are measurements, which no later record can change.
+ * Runs admission over the steps of a history. The results are a pure function of steps and payloads; what is kept between
+ * runs are measurements, which no later record can change, and the results of the steps that two runs begin with.
  */
 export class Judge {
-  readonly #policy: AdmissionPolicy;
   readonly #worker: WorkerThread<PayloadCalls>;
   readonly #files: PayloadFiles;
   readonly #verdicts = new Map<string, PayloadVerdict>();
@@ -45,19 +30,15 @@ export class Judge {
   readonly #pairFile: PairFile | undefined;
   #loaded: Promise<void> | undefined;
   /** The last finished run, to go on from. */
-  #last: Run | undefined;
+  #last: Decider | undefined;
   /** Ids that the last finished run accepted. */
   #accepted: ReadonlySet<string> = new Set();
   readonly #comparedAhead = new Set<string>();
   /** What previews compared, by payload: on disk only once the update is held, because most that are declined never are. */
   readonly #previewed = new Map<string, PairEntry[]>();
 
-  constructor(
-    options: { policy: AdmissionPolicy },
-    components: { worker: WorkerThread<PayloadCalls>; files: PayloadFiles; pairs?: PairFile },
-  ) {
+  constructor(components: { worker: WorkerThread<PayloadCalls>; files: PayloadFiles; pairs?: PairFile }) {
     this.#pairFile = components.pairs;
-    this.#policy = options.policy;
     this.#worker = components.worker;
     this.#files = components.files;
   }
@@ -67,85 +48,82 @@ export class Judge {
     return this.#verdicts.get(payload.toString());
   }
 
-  /**
-   * Decides on every update of the order. An order that continues the last one only costs its new updates.
-   *
-   * @param order - the canonical order
-   * @returns one decision per update, in the same order
-   */
-  async decide(order: readonly JudgedUpdate[], options: RunOptions = {}): Promise<Decision[]> {
+  /** Runs the steps; those that begin like the last ones only cost what is new. @returns one result for each */
+  async decide(steps: readonly Step[], options: RunOptions = {}): Promise<StepResult[]> {
     // Taken, not shared: a second call that starts meanwhile begins anew instead of disturbing this one.
-    const run = this.#continues(order) ? this.#last! : this.#newRun();
+    const decider = this.#last ?? new Decider();
     this.#last = undefined;
-    await this.#extend(run, order, options);
-    for (const { payload } of order) await this.#keepPreviewed(payload);
-    this.#last = run;
-    this.#accepted = new Set(run.admission.accepted);
-    return [...run.decisions];
+    await this.#extend(decider, steps, options);
+    for (const { payload } of updatesOf(steps)) await this.#keepPreviewed(payload);
+    this.#last = decider;
+    this.#accepted = new Set(decider.accepted);
+    return decider.results;
   }
 
-  /** What would be decided on an update at the end of the order. */
-  async preview(order: readonly JudgedUpdate[], candidate: JudgedUpdate, options: RunOptions = {}): Promise<Decision> {
-    this.#startPreview(candidate.payload);
-    const run = this.#newRun();
-    await this.#extend(run, [...order, candidate], options);
-    return run.decisions.at(-1)!;
+  /** What would be decided on an update after these steps. */
+  async preview(steps: readonly Step[], update: JudgedUpdate, options: RunOptions = {}): Promise<Decision> {
+    this.#startPreview(update.payload);
+    const decider = this.#last?.fork() ?? new Decider();
+    await this.#extend(decider, [...steps, { kind: 'update', update }], options);
+    return decider.results.at(-1) as Decision;
   }
 
-  #newRun(): Run {
-    return { admission: new Admission(this.#policy), order: [], decisions: [] };
+  /** Runs steps beside the others: what is done so far is kept apart, only measurements are shared. */
+  apart(): (steps: readonly Step[], options: RunOptions) => Promise<StepResult[]> {
+    const decider = new Decider();
+    return async (steps, options) => {
+      await this.#extend(decider, steps, options);
+      return decider.results;
+    };
   }
 
-  async #extend(run: Run, order: readonly JudgedUpdate[], options: RunOptions): Promise<void> {
+  /** Runs other steps, without a trace of it in what is kept between runs but the measurements. */
+  async tryOut(steps: readonly Step[], options: RunOptions = {}): Promise<StepResult[]> {
+    return this.apart()(steps, options);
+  }
+
+  async #extend(decider: Decider, steps: readonly Step[], options: RunOptions): Promise<void> {
     await this.#load();
-    const byId = new Map(order.map((update) => [update.id, update]));
+    const updates = updatesOf(steps);
+    const payloads = new Map(updates.map(({ id, payload }) => [id, payload]));
+    const lookup = (a: string, b: string): Pair | undefined => this.#pairs.get(payloads.get(a)!, payloads.get(b)!);
     const turns = new Turns();
-    for (const update of order.slice(run.order.length)) {
+    let done = decider.rewind(steps);
+    let decided = updatesOf(steps.slice(0, done)).length;
+    for (const step of steps.slice(done)) {
       options.signal?.throwIfAborted();
-      run.decisions.push(await this.#step(run.admission, update, byId, options));
-      if (run.decisions.at(-1)!.accepted) await this.#compareAhead(update, order, run.order.length + 1, options);
-      run.order.push(update);
-      options.onProgress?.({ phase: 'deciding', done: run.decisions.length, total: order.length, unit: 'updates' });
+      const result = await this.#step(decider, step, lookup, payloads, options);
+      done++;
+      if (step.kind === 'update') {
+        decided++;
+        if ((result as Decision).accepted) await this.#compareAhead(step.update, updates, decided, options);
+        options.onProgress?.({ phase: 'deciding', done: decided, total: updates.length, unit: 'updates' });
+      }
       await turns.next();
     }
   }
 
-  #continues(order: readonly JudgedUpdate[]): boolean {
-    const last = this.#last?.order;
-    return (
-      last !== undefined &&
-      last.length <= order.length &&
-      last.every(
-        ({ id, equivocation }, place) => order[place]!.id === id && order[place]!.equivocation === equivocation,
-      )
-    );
-  }
-
   async #step(
-    admission: Admission,
-    update: JudgedUpdate,
-    byId: ReadonlyMap<string, JudgedUpdate>,
+    decider: Decider,
+    step: Step,
+    lookup: (a: string, b: string) => Pair | undefined,
+    payloads: ReadonlyMap<string, CID>,
     options: RunOptions,
-  ): Promise<Decision> {
-    const candidate = await this.#candidate(update, options);
-    let step = admission.next(candidate, this.#lookup(byId));
-    if (step.missing !== undefined) {
-      const others = step.missing.map(([, other]) => byId.get(other)!.payload);
-      await this.#compare(update.payload, others, options);
-      step = admission.next(candidate, this.#lookup(byId));
+  ): Promise<StepResult> {
+    const measured = needsMeasure(step) ? await this.#measured(step.update.payload, options) : null;
+    let taken = decider.take(step, measured, lookup);
+    if ('missing' in taken && step.kind === 'update') {
+      const others = taken.missing.map(([, other]) => payloads.get(other)!);
+      await this.#compare(step.update.payload, others, options);
+      taken = decider.take(step, measured, lookup);
     }
-    if (step.decision === undefined) throw new Error('admission still lacks comparisons that were just measured');
-    return step.decision;
+    if ('missing' in taken) throw new Error('admission still lacks comparisons that were just measured');
+    return taken.result;
   }
 
-  async #candidate(update: JudgedUpdate, options: RunOptions): Promise<Candidate> {
-    const verdict = await this.#measure(update.payload, options);
-    return {
-      id: update.id,
-      kind: 'update',
-      equivocation: update.equivocation,
-      payload: verdict.ok ? verdict.measure : { fault: verdict.fault, message: verdict.message },
-    };
+  async #measured(payload: CID, options: RunOptions): Promise<Measured> {
+    const verdict = await this.#measure(payload, options);
+    return verdict.ok ? verdict.measure : { fault: verdict.fault, message: verdict.message };
   }
 
   async #measure(payload: CID, { signal }: RunOptions): Promise<PayloadVerdict> {
@@ -218,8 +196,13 @@ export class Judge {
     this.#loaded ??= this.#pairFile?.load((entry) => this.#pairs.set(entry)) ?? Promise.resolve();
     return this.#loaded;
   }
+}
 
-  #lookup(byId: ReadonlyMap<string, JudgedUpdate>) {
-    return (a: string, b: string): Pair | undefined => this.#pairs.get(byId.get(a)!.payload, byId.get(b)!.payload);
-  }
+/** What a sealer declined is taken as it is, also without its payload. */
+function needsMeasure(step: Step): step is Step & { kind: 'update' } {
+  return step.kind === 'update' && (step.adopted === undefined || step.adopted.accepted);
+}
+
+function updatesOf(steps: readonly Step[]): JudgedUpdate[] {
+  return steps.flatMap((step) => (step.kind === 'update' ? [step.update] : []));
 }

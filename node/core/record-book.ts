@@ -1,6 +1,17 @@
 import type { CID } from 'multiformats/cid';
-import type { Charter, IdentifiedManifest, LogOptions, Manifest, SignedRecord, Validity } from '../../src/log/index.ts';
-import { encodeSigned, Log, manifestOf } from '../../src/log/index.ts';
+import type {
+  ChainTotals,
+  Charter,
+  IdentifiedManifest,
+  LogOptions,
+  LogRecord,
+  Manifest,
+  SealOutcome,
+  SignedRecord,
+  SignedSeal,
+  Validity,
+} from '../../src/log/index.ts';
+import { encodeSigned, Log, manifestOf, payloadOf } from '../../src/log/index.ts';
 import { NodeError } from '../errors.ts';
 import type { HomePaths } from '../home/paths.ts';
 import type { Logger } from '../logger.ts';
@@ -11,9 +22,12 @@ import { joined, type RecordBookListener, RecordChanges } from './record-changes
 import { RecordFiles } from './record-files.ts';
 import { judgeRecord, type NextLink, nextLink, requirePublishable } from './record-judging.ts';
 import { readRecords } from './record-reading.ts';
+import { SealFiles } from './seal-files.ts';
 import { Serial } from './serial.ts';
 
 export type { RecordBookListener } from './record-changes.ts';
+
+type PayloadManifest = Pick<IdentifiedManifest, 'bytes' | 'manifest'>;
 
 /** What became of a record that somebody brought. */
 export type Taken =
@@ -31,7 +45,9 @@ export class RecordBook {
   readonly log: Log;
   readonly #payloads: PayloadStore;
   readonly #files: RecordFiles;
-  readonly #charterId: CID;
+  readonly #seals: SealFiles;
+  readonly #listener: RecordBookListener;
+  readonly charterId: CID;
   readonly #changes: RecordChanges;
   readonly #serial = new Serial();
   #closed = false;
@@ -43,7 +59,9 @@ export class RecordBook {
     const { home, charter, charterId, now, limits } = options;
     const { listener, logger } = components;
     this.log = new Log({ charter, charterId, ...(now && { now }), ...(limits && { limits }) });
-    this.#charterId = charterId;
+    this.charterId = charterId;
+    this.#listener = listener;
+    this.#seals = new SealFiles(home, { logger });
     this.#files = new RecordFiles(home, { onSaved: (records) => listener.onHeld(records), logger });
     this.#payloads = new PayloadStore(home, {
       named: (payload) => this.log.namesPayload(payload) || this.#files.stalledNames(payload),
@@ -69,7 +87,7 @@ export class RecordBook {
 
   /** Makes the directories, drops what a crash left half-written, reads everything and repairs what can be. */
   async open(): Promise<void> {
-    await Promise.all([this.#payloads.open(), this.#files.open()]);
+    await Promise.all([this.#payloads.open(), this.#files.open(), this.#seals.open()]);
     await this.#read({ repair: true });
   }
 
@@ -83,7 +101,9 @@ export class RecordBook {
 
   async #read(options: { repair: boolean }): Promise<void> {
     const { log } = this;
-    await readRecords({ log, charterId: this.#charterId, files: this.#files, payloads: this.#payloads }, options);
+    await readRecords({ log, charterId: this.charterId, files: this.#files, payloads: this.#payloads }, options);
+    // After the records: amendments say who may seal.
+    await this.#seals.read(log.seals);
   }
 
   /** Waits until everything under way is on disk; takes nothing more. */
@@ -95,7 +115,7 @@ export class RecordBook {
 
   /** Judges a record without taking it. */
   judge(signed: SignedRecord, payloadSize: number | undefined): Validity {
-    return judgeRecord(signed, payloadSize, { log: this.log, charterId: this.#charterId });
+    return judgeRecord(signed, payloadSize, { log: this.log, charterId: this.charterId });
   }
 
   /**
@@ -109,7 +129,10 @@ export class RecordBook {
       const added = this.log.addRecord(signed, source);
       await this.#changes.apply(added.change);
       if (added.outcome === 'pending') this.#changes.tellMissing();
-      else if (payload !== null && added.outcome !== 'held') await this.#changes.discard(signed.record.payload);
+      else if (payload !== null && added.outcome !== 'held') {
+        const named = payloadOf(signed.record);
+        if (named !== null) await this.#changes.discard(named);
+      }
       return added.outcome === 'invalid'
         ? { outcome: 'invalid', code: added.code, message: added.message }
         : { outcome: added.outcome };
@@ -117,11 +140,11 @@ export class RecordBook {
   }
 
   /**
-   * Publishes an own record: durable when it returns. Its payload is already in the blob store.
+   * Publishes an own record: durable when it returns. Its payload, if it has one, is already in the blob store.
    *
    * @throws NodeError `UPDATE_INVALID` when the community would not take it; nothing is stored then
    */
-  append(signed: SignedRecord, manifest: Pick<IdentifiedManifest, 'bytes' | 'manifest'>): Promise<void> {
+  append(signed: SignedRecord, manifest: PayloadManifest | null): Promise<void> {
     return this.#run(() => this.#append(signed, manifest));
   }
 
@@ -131,16 +154,22 @@ export class RecordBook {
    *
    * @throws NodeError `UPDATE_INVALID`; LogError `AUTHOR_EQUIVOCATED`
    */
-  publish(
+  publish<R extends LogRecord>(
     author: Uint8Array,
-    manifest: Pick<IdentifiedManifest, 'bytes' | 'manifest'>,
-    make: (link: NextLink) => SignedRecord,
-  ): Promise<SignedRecord> {
+    manifest: PayloadManifest | null,
+    make: (link: NextLink) => SignedRecord<R>,
+  ): Promise<SignedRecord<R>> {
     return this.#run(async () => {
       const signed = make(this.nextLink(author));
       await this.#append(signed, manifest);
       return signed;
     });
+  }
+
+  /** What the author has used of its budget so far. */
+  chainTotals(author: Uint8Array): ChainTotals {
+    const last = this.log.chain(author).at(-1);
+    return (last && this.log.totals(last.id)) ?? { updates: 0, bytes: 0, revocations: 0 };
   }
 
   /**
@@ -154,13 +183,29 @@ export class RecordBook {
     return nextLink(author, { log: this.log, files: this.#files });
   }
 
-  async #append(signed: SignedRecord, { bytes, manifest }: Pick<IdentifiedManifest, 'bytes' | 'manifest'>) {
-    requirePublishable(this.judge(signed, manifest.size));
+  async #append(signed: SignedRecord, content: PayloadManifest | null) {
+    requirePublishable(this.judge(signed, content?.manifest.size));
     await this.#files.save();
-    await this.objects.put(signed.record.payload, bytes);
+    const payload = payloadOf(signed.record);
+    if (payload !== null && content !== null) await this.objects.put(payload, content.bytes);
     await this.#files.putAhead(signed);
-    await this.#changes.apply(this.log.setPayload(signed.record.payload, manifest.size));
+    if (payload !== null && content !== null) {
+      await this.#changes.apply(this.log.setPayload(payload, content.manifest.size));
+    }
     await this.#changes.apply(this.log.addRecord(signed).change);
+  }
+
+  /** Takes a seal that a peer brought or this node made: durable when it returns, if it was added. */
+  takeSeal(signed: SignedSeal): Promise<SealOutcome> {
+    return this.#run(async () => {
+      if (!signed.seal.charter.equals(this.charterId)) return 'untrusted';
+      const { outcome, kept, dropped } = this.log.seals.add(signed);
+      if (kept === undefined) return outcome;
+      await this.#seals.put(kept);
+      if (dropped !== undefined && !dropped.id.equals(kept.id)) await this.#seals.delete(dropped);
+      this.#listener.onSeal(kept);
+      return outcome;
+    });
   }
 
   /**
@@ -244,7 +289,7 @@ export class RecordBook {
    */
   async #keepInline(signed: SignedRecord, payload: Uint8Array): Promise<void> {
     const { manifest, bytes, id } = await manifestOf(payload);
-    if (!id.equals(signed.record.payload) || this.judge(signed, manifest.size).verdict !== 'valid') return;
+    if (payloadOf(signed.record)?.equals(id) !== true || this.judge(signed, manifest.size).verdict !== 'valid') return;
     if (!this.log.hasPayloadRoom(signed, manifest.size)) return;
     if (!(await this.blobs.has(id, manifest.size))) await this.blobs.put(id, payload);
     await this.objects.put(id, bytes);

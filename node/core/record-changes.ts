@@ -1,5 +1,6 @@
 import type { CID } from 'multiformats/cid';
-import type { Equivocation, Log, LogChange, SignedRecord } from '../../src/log/index.ts';
+import type { Equivocation, Log, LogChange, SignedRecord, SignedSeal } from '../../src/log/index.ts';
+import { payloadOf } from '../../src/log/index.ts';
 import type { Logger } from '../logger.ts';
 import type { PayloadStore } from './payload-store.ts';
 import type { RecordFiles } from './record-files.ts';
@@ -10,6 +11,8 @@ export interface RecordBookListener {
   /** Records wait for something that can be fetched; told once for all that came in one turn of the event loop. */
   onMissing(): void;
   onEquivocations(equivocations: readonly Equivocation[]): void;
+  /** The seal is known and on disk. */
+  onSeal(seal: SignedSeal): void;
 }
 
 /** Several changes as one, in their order. */
@@ -57,7 +60,8 @@ export class RecordChanges {
       this.#logger.debug({ update: signed.id.toString(), reason, code }, 'a waiting record was dropped');
       // What was only too many or too late may come again; what is invalid never does.
       parts ||= reason !== 'invalid';
-      await this.discard(signed.record.payload, { keepPart: reason !== 'invalid' });
+      const payload = payloadOf(signed.record);
+      if (payload !== null) await this.discard(payload, { keepPart: reason !== 'invalid' });
     }
     if (parts) await this.#payloads.sweepParts();
   }

@@ -1,6 +1,6 @@
 import type { CID } from 'multiformats/cid';
 import type { SignedRecord } from '../../src/log/index.ts';
-import { decodeSigned, encodeSigned } from '../../src/log/index.ts';
+import { decodeSigned, encodeSigned, payloadOf } from '../../src/log/index.ts';
 import { NodeError } from '../errors.ts';
 import type { HomePaths } from '../home/paths.ts';
 import type { Logger } from '../logger.ts';
@@ -52,7 +52,7 @@ export class RecordFiles {
 
   /** Whether a record that is on disk and not held names the payload. */
   stalledNames(payload: CID): boolean {
-    for (const { record } of this.#stalled.values()) if (record.payload.equals(payload)) return true;
+    for (const { record } of this.#stalled.values()) if (payloadOf(record)?.equals(payload)) return true;
     return false;
   }
 

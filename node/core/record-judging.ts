@@ -1,6 +1,6 @@
 import type { CID } from 'multiformats/cid';
 import type { Log, SignedRecord, Validity } from '../../src/log/index.ts';
-import { checkValidity } from '../../src/log/index.ts';
+import { checkValidity, payloadOf } from '../../src/log/index.ts';
 import { NodeError } from '../errors.ts';
 import type { RecordFiles } from './record-files.ts';
 
@@ -16,12 +16,12 @@ export function judgeRecord(
   return checkValidity(signed.record, {
     charter: log.charter,
     charterId,
-    record: (id) => {
-      const known = log.get(id);
-      return known && { author: known.record.author, seq: known.record.seq, totals: log.totals(id) ?? null };
-    },
+    charterPast: log.charterPast,
+    record: (id) => (log.state(id) === 'held' ? log.known(id) : undefined),
     payloadSize: (payload) =>
-      payload.equals(signed.record.payload) && payloadSize !== undefined ? payloadSize : log.payloadSize(payload),
+      payloadSize !== undefined && payloadOf(signed.record)?.equals(payload) === true
+        ? payloadSize
+        : log.payloadSize(payload),
   });
 }
 

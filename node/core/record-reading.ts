@@ -1,6 +1,6 @@
 import type { CID } from 'multiformats/cid';
 import type { Log, Manifest } from '../../src/log/index.ts';
-import { canonicalOrder } from '../../src/log/index.ts';
+import { canonicalOrder, payloadOf } from '../../src/log/index.ts';
 import type { PayloadStore } from './payload-store.ts';
 import type { RecordFiles } from './record-files.ts';
 
@@ -17,9 +17,12 @@ export async function readRecords(
   // Parents first: a record that comes before its parents would wait, and what waits is bounded.
   for (const id of canonicalOrder(records.values(), charterId.bytes)) {
     const signed = records.get(id.toString())!;
-    const { payload } = signed.record;
-    const manifest = (await payloads.manifest(payload)) ?? (await remakeManifest(payloads, payload, repair));
-    if (manifest !== undefined) {
+    const payload = payloadOf(signed.record);
+    const manifest =
+      payload === null
+        ? undefined
+        : ((await payloads.manifest(payload)) ?? (await remakeManifest(payloads, payload, repair)));
+    if (payload !== null && manifest !== undefined) {
       const whole = await payloads.blobs.has(payload, manifest.size);
       if (whole) log.setPayload(payload, manifest.size);
       else log.setManifest(payload, manifest.size);

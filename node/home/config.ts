@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { writeFileDurably } from '../../src/durable.ts';
+import { MIN_FOLD_STATES } from '../core/limits.ts';
 import { NodeError } from '../errors.ts';
 import { HOME_LAYOUT_VERSION } from './paths.ts';
 
@@ -12,8 +13,23 @@ const schema = z.strictObject({
   base: z.string().nullable(),
   /** Multiaddrs to listen on. */
   listen: z.array(z.string()),
+  /** Multiaddrs that others are told to dial; where the node listens when empty. */
+  announce: z.array(z.string()).default([]),
   /** Multiaddrs of the peers that the home was joined through; never forgotten. */
   bootstrap: z.array(z.string()),
+  /** When a daemon with a sealer's key seals by itself; never when left out. */
+  seal: z
+    .strictObject({
+      /** Accepted updates that no seal covers. */
+      updates: z.number().int().min(1).optional(),
+      /** Hours since the last seal, when there is anything to seal. */
+      hours: z.number().positive().optional(),
+    })
+    .optional(),
+  /** Whether a node that starts with nothing takes the decisions of sealers first and replays them later; default true. */
+  adopt: z.boolean().optional(),
+  /** States of the fold to keep; each is as large as the model. */
+  foldStates: z.number().int().min(MIN_FOLD_STATES).optional(),
 });
 
 export type HomeConfig = z.infer<typeof schema>;

@@ -12,6 +12,8 @@ export interface HomePaths {
   readonly charter: string;
   readonly ownerKey: string;
   readonly authorKey: string;
+  /** Of a node that seals with a key of its own; the owner's and the author's key seal as well, where the rules name them. */
+  readonly sealerKey: string;
   readonly nodeKey: string;
   /** Who uses the home now. */
   readonly lock: string;
@@ -21,6 +23,8 @@ export interface HomePaths {
   readonly peers: string;
   /** One file per held record, named by its id. */
   readonly records: string;
+  /** Signed seals, named by their id. */
+  readonly seals: string;
   /** Manifests and checkpoint documents, named by CID. */
   readonly objects: string;
   /** Payloads, named by manifest CID. */
@@ -29,6 +33,8 @@ export interface HomePaths {
   readonly fold: string;
   /** Comparisons of payloads, derived: may be deleted at any time. */
   readonly pairs: string;
+  /** Number of the last seal whose decisions this home has recomputed; derived: may be deleted at any time. */
+  readonly replayed: string;
   /** Merged checkpoints, derived: may be deleted at any time. */
   readonly checkpoints: string;
   /** Work in progress; emptied at every start. */
@@ -42,15 +48,18 @@ export function homePaths(root: string): HomePaths {
     charter: join(root, 'charter.cbor'),
     ownerKey: join(root, 'keys', 'owner.pem'),
     authorKey: join(root, 'keys', 'author.pem'),
+    sealerKey: join(root, 'keys', 'sealer.pem'),
     nodeKey: join(root, 'keys', 'node.pem'),
     lock: join(root, 'lock.json'),
     api: join(root, 'api.json'),
     peers: join(root, 'peers.json'),
     records: join(root, 'records'),
+    seals: join(root, 'seals'),
     objects: join(root, 'objects'),
     blobs: join(root, 'blobs'),
     fold: join(root, 'derived', 'fold'),
     pairs: join(root, 'derived', 'pairs'),
+    replayed: join(root, 'derived', 'replayed'),
     checkpoints: join(root, 'derived', 'checkpoints'),
     tmp: join(root, 'tmp'),
   };

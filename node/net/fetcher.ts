@@ -3,7 +3,7 @@ import type { CID } from 'multiformats/cid';
 import type { Blocks, FetchedPayload } from '../../protocols/index.ts';
 import { ProtocolError } from '../../protocols/index.ts';
 import type { Manifest, SignedRecord } from '../../src/log/index.ts';
-import { blockCount, decodeManifest, keyToText, MAX_MANIFEST_BYTES } from '../../src/log/index.ts';
+import { blockCount, decodeManifest, keyToText, MAX_MANIFEST_BYTES, payloadOf } from '../../src/log/index.ts';
 import type { RecordBook } from '../core/record-book.ts';
 import type { Logger } from '../logger.ts';
 import { inTurns, type Wanted } from './fetch-turns.ts';
@@ -51,9 +51,20 @@ interface Attempt {
   readonly notBefore: number;
   /** A bundle did not bring it: it is asked for by itself, of all peers. */
   readonly alone: boolean;
+  readonly error: Error | null;
 }
 
-const FIRST_ATTEMPT: Attempt = { failures: 0, turns: 0, notBefore: 0, alone: false };
+/** How the fetching of a payload has gone. */
+export interface Tries {
+  /** Tries that brought nothing, and turns that ended before it was whole. */
+  readonly count: number;
+  /** Milliseconds until the next try may begin; null while one is under way. */
+  readonly nextInMs: number | null;
+  /** What ended the last try that failed. */
+  readonly error: Error | null;
+}
+
+const FIRST_ATTEMPT: Attempt = { failures: 0, turns: 0, notBefore: 0, alone: false, error: null };
 
 type Kind = 'manifest' | 'payload' | 'bundle';
 
@@ -106,8 +117,9 @@ export class Fetcher {
 
   /** Notes who brought a record that waits: the first to be asked for its payload, and whose turn it takes. */
   brought({ record }: SignedRecord, source: string): void {
-    const key = record.payload.toString();
-    if (!this.#origins.has(key)) this.#origins.set(key, { author: keyToText(record.author), source });
+    const key = payloadOf(record)?.toString();
+    if (key !== undefined && !this.#origins.has(key))
+      this.#origins.set(key, { author: keyToText(record.author), source });
   }
 
   /** Starts what is missing and due, at once or soon. Call it when something new waits or a peer connected. */
@@ -121,6 +133,17 @@ export class Fetcher {
     this.#look();
     const ended = performance.now();
     this.#nextLook = now + Math.max(LOOK_INTERVAL_MS, LOOK_PAUSE_FACTOR * (ended - now));
+  }
+
+  /** How often a payload, or its manifest, was tried; undefined when it was not yet. */
+  tries(payload: CID): Tries | undefined {
+    const key = payload.toString();
+    const attempt = this.#attempts.get(key);
+    const isActive = this.#active.has(key);
+    if (attempt === undefined) return isActive ? { count: 0, nextInMs: null, error: null } : undefined;
+    const { failures, turns, notBefore, error } = attempt;
+    const nextInMs = isActive ? null : Math.max(0, notBefore - performance.now());
+    return { count: failures + turns, nextInMs, error };
   }
 
   async stop(): Promise<void> {
@@ -239,7 +262,7 @@ export class Fetcher {
       this.#logger.debug({ peer: peer.toString(), left: left.size, err: error }, 'a bundle of payloads broke off');
       const later = (attempt: Attempt, wait: number) => {
         const notBefore = performance.now() + wait;
-        for (const key of left.keys()) left.set(key, { ...attempt, notBefore });
+        for (const key of left.keys()) left.set(key, { ...attempt, notBefore, error: asError(error) });
       };
       if (!(error instanceof ProtocolError)) later({ ...FIRST_ATTEMPT, failures: 1 }, FETCH_RETRY_FIRST_MS);
       else {
@@ -272,15 +295,16 @@ export class Fetcher {
   }
 
   #note(key: string, id: CID, { kind, turn }: Active, error: unknown): void {
-    const { failures, turns, alone } = this.#attempts.get(key) ?? FIRST_ATTEMPT;
+    const before = this.#attempts.get(key) ?? FIRST_ATTEMPT;
+    const { failures, turns } = before;
     const now = performance.now();
     if (kind === 'payload' && turn.signal.aborted) {
-      this.#attempts.set(key, { failures, turns: turns + 1, notBefore: now, alone });
+      this.#attempts.set(key, { ...before, turns: turns + 1, notBefore: now });
       this.#logger.debug({ payload: key }, 'a payload makes way for others; it goes on in its next turn');
       return;
     }
     const wait = Math.min(FETCH_RETRY_MAX_MS, FETCH_RETRY_FIRST_MS * 2 ** Math.min(failures, 16));
-    this.#attempts.set(key, { failures: failures + 1, turns, notBefore: now + wait, alone });
+    this.#attempts.set(key, { ...before, failures: failures + 1, notBefore: now + wait, error: asError(error) });
     this.#logger.debug(
       { payload: id.toString(), failures: failures + 1, err: error },
       'a payload could not be fetched yet',
@@ -348,4 +372,8 @@ export class Fetcher {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.poke(), milliseconds);
   }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }

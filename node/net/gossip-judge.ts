@@ -1,7 +1,7 @@
 import type { PeerId } from '@libp2p/interface';
 import type { UpdateMessage, Verdict } from '../../protocols/index.ts';
 import type { SignedRecord } from '../../src/log/index.ts';
-import { decodeSigned, LogError, manifestOf } from '../../src/log/index.ts';
+import { decodeSigned, decodeSignedSeal, LogError, manifestOf, payloadOf } from '../../src/log/index.ts';
 import type { RecordBook } from '../core/record-book.ts';
 
 /** A record of a kind or version that a newer program may know: passed over, never held against the peer. */
@@ -31,7 +31,7 @@ export async function judgeUpdate(
   if (book.log.isSuperfluous(signed)) return 'ignore';
   if (message.payload !== null) {
     const { id } = await manifestOf(message.payload);
-    if (!id.equals(signed.record.payload)) return 'reject';
+    if (payloadOf(signed.record)?.equals(id) !== true) return 'reject';
   }
   const validity = book.judge(signed, message.payload?.length);
   if (validity.verdict === 'valid') return 'accept';
@@ -40,4 +40,23 @@ export async function judgeUpdate(
   if (validity.records.length === 0) return 'accept';
   onUnknown(signed, from);
   return 'ignore';
+}
+
+/**
+ * Judges a seal for relay: reject what is provably wrong, accept what a key signed that is or was a sealer's, whatever this
+ * node will make of it: two seals with one number are for everybody to see.
+ *
+ * @param onUnknown - told of a seal by a key that may be a sealer's by amendments that are not here
+ */
+export async function judgeSeal(book: RecordBook, bytes: Uint8Array, onUnknown: () => void): Promise<Verdict> {
+  try {
+    const signed = decodeSignedSeal(bytes);
+    if (!signed.seal.charter.equals(book.charterId)) return 'reject';
+    const outcome = book.log.seals.judge(signed);
+    if (outcome === 'untrusted') onUnknown();
+    return outcome === 'added' ? 'accept' : 'ignore';
+  } catch (error) {
+    if (error instanceof LogError) return NEWER.has(error.code) ? 'ignore' : 'reject';
+    throw error;
+  }
 }

@@ -1,6 +1,6 @@
 import type { CID } from 'multiformats/cid';
 import { type RateLimit, RateLimiter, type Verdict } from '../../protocols/index.ts';
-import type { Head, SignedHead, SigningKey } from '../../src/log/index.ts';
+import type { Head, SealedHead, SignedHead, SigningKey } from '../../src/log/index.ts';
 import {
   decodeSignedHead,
   encodeSignedHead,
@@ -56,8 +56,12 @@ export class Heads {
     return this.#own;
   }
 
-  /** Signs what this node holds and has made of it. */
-  sign(view: View, checkpoint: CID | null): Uint8Array {
+  /**
+   * Signs what this node holds and has made of it.
+   *
+   * @param offered - the document of a recipe's finished checkpoint
+   */
+  sign(view: View, offered: (recipe: CID) => CID | undefined): Uint8Array {
     // The clock makes the counter grow across restarts without a write for every head.
     this.#counter = Math.max(this.#counter + 1, Date.now());
     const head: Head = {
@@ -67,8 +71,9 @@ export class Heads {
       recipe: view.recipeId,
       ...frontierOf(view.frontier),
       accepted: view.accepted.length,
-      held: view.updates.length,
-      checkpoint,
+      held: view.records.length,
+      checkpoint: offered(view.recipeId) ?? null,
+      sealed: sealedHead(view, offered),
       counter: this.#counter,
     };
     this.#own = encodeSignedHead(signHead(head, this.#key));
@@ -161,4 +166,10 @@ export class Heads {
       return;
     }
   }
+}
+
+function sealedHead({ sealed }: View, offered: (recipe: CID) => CID | undefined): SealedHead | null {
+  if (sealed === null || sealed.seal === null) return null;
+  const { id, number } = sealed.seal;
+  return { seal: id, number, recipe: sealed.recipeId, checkpoint: offered(sealed.recipeId) ?? null };
 }

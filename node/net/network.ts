@@ -1,6 +1,7 @@
 import type { EventEmitter } from 'node:events';
 import { privateKeyFromRaw } from '@libp2p/crypto/keys';
-import type { IdentifyResult, Libp2p, PeerId } from '@libp2p/interface';
+import type { IdentifyResult, Libp2p, Metrics, PeerId } from '@libp2p/interface';
+import type { CID } from 'multiformats/cid';
 import type { Blocks, HostServices, Peers, Sync, Topics } from '../../protocols/index.ts';
 import {
   blocks,
@@ -13,32 +14,49 @@ import {
   SYNC_PROTOCOL,
   sync,
 } from '../../protocols/index.ts';
-import type { SignedRecord, SigningKey } from '../../src/log/index.ts';
-import { decodeSigned, decodeSignedHead, encodeSigned, keySeed } from '../../src/log/index.ts';
+import type { SignedRecord, SignedSeal, SigningKey } from '../../src/log/index.ts';
+import {
+  decodeSigned,
+  decodeSignedHead,
+  decodeSignedSeal,
+  encodeSigned,
+  encodeSignedSeal,
+  keySeed,
+} from '../../src/log/index.ts';
 import type { Community, CommunityEvents, CommunityOptions } from '../core/community.ts';
 import { Serial } from '../core/serial.ts';
 import type { Logger } from '../logger.ts';
 import { Turns } from '../turns.ts';
 import { VERSION } from '../version.ts';
 import { Dialer } from './dialer.ts';
-import { Fetcher } from './fetcher.ts';
+import { Fetcher, type Tries } from './fetcher.ts';
 import { Follower } from './follower.ts';
-import { judgeUpdate } from './gossip-judge.ts';
+import { judgeSeal, judgeUpdate } from './gossip-judge.ts';
 import { Heads } from './heads.ts';
 import { dialableFrom, knownPeers } from './known-peers.ts';
 import { listening } from './listening.ts';
 import { NodeBlocks } from './node-blocks.ts';
+import { Pace } from './pace.ts';
 import type { PeerBook } from './peer-book.ts';
 import { Syncer } from './syncer.ts';
 
-/** Heads are gossiped at most this often, in milliseconds: a burst of updates makes one head, not many. */
+/** A head is signed at most this often, in milliseconds: a burst of updates makes one, not many. */
 export const HEAD_INTERVAL_MS = 500;
+/**
+ * Longest time between two heads that are gossiped while the log keeps changing, in milliseconds: they reach everybody
+ * in many copies, and of a node that catches up nobody needs to know every step. Sync hands out the newest at any time.
+ */
+export const HEAD_GOSSIP_MAX_MS = 8_000;
 
 type Host = Libp2p<HostServices & { blocks: Blocks; sync: Sync; peers: Peers }>;
 
 export interface NetworkOptions {
   readonly listen: readonly string[];
+  /** Addresses that others are told to dial; those it listens on when empty. */
+  readonly announce?: readonly string[];
   readonly charterBytes: Uint8Array;
+  /** Watches connections and streams. */
+  readonly metrics?: Metrics;
 }
 
 /** What the network needs of a community. */
@@ -62,6 +80,10 @@ export class Network {
   readonly #follower: Follower;
   readonly #listener: NetworkListener;
   readonly #logger: Logger;
+  readonly #headGossip = new Pace(
+    { firstMs: HEAD_INTERVAL_MS, maxMs: HEAD_GOSSIP_MAX_MS },
+    { work: () => this.#gossipHead() },
+  );
   #headTimer: NodeJS.Timeout | undefined;
 
   /** Creates the libp2p host and starts to listen. */
@@ -86,7 +108,9 @@ export class Network {
         {
           privateKey: privateKeyFromRaw(Buffer.concat([keySeed(key), key.publicKey])),
           listen: options.listen,
+          announce: options.announce ?? [],
           version: VERSION,
+          metrics: options.metrics,
           communities: [charterId],
         },
         {
@@ -174,6 +198,14 @@ export class Network {
           return heads.judge(head, from.toString());
         }),
       onHead: (head, from) => this.#followHead(head, from),
+      judgeSeal: (seal, from) =>
+        judging.run(async () => {
+          await turns.next();
+          return judgeSeal(community.book, seal, () => this.#syncer.with(from));
+        }),
+      onSeal: async (seal) => {
+        await community.book.takeSeal(decodeSignedSeal(seal));
+      },
     });
   }
 
@@ -181,7 +213,7 @@ export class Network {
     return this.#host.peerId.toString();
   }
 
-  /** Addresses to dial this node at, each ending in its peer id. */
+  /** Addresses that others dial this node at, each ending in its peer id. */
   addresses(): string[] {
     return this.#host.getMultiaddrs().map(String);
   }
@@ -198,6 +230,11 @@ export class Network {
     return this.#host.getPeers().map(String);
   }
 
+  /** How the fetching of a payload that a record waits for has gone. */
+  tries(payload: CID): Tries | undefined {
+    return this.#fetcher.tries(payload);
+  }
+
   /** Gossips an own update that is already durable. Nobody listening is no failure: sync hands it on. */
   async publish(signed: SignedRecord, inline: Uint8Array | null): Promise<void> {
     try {
@@ -207,8 +244,19 @@ export class Network {
     }
   }
 
+  /** Gossips an own seal that is already durable. */
+  async publishSeal(signed: SignedSeal): Promise<void> {
+    try {
+      await this.#topics.publishSeal(encodeSignedSeal(signed));
+    } catch (error) {
+      this.#logger.debug({ err: error }, 'gossip did not take the seal; peers will find it by sync');
+    }
+  }
+
   async stop(): Promise<void> {
     clearTimeout(this.#headTimer);
+    this.#community.off('held', this.#onHeld);
+    this.#headGossip.stop();
     this.#community.off('missing', this.#onMissing);
     this.#community.off('view', this.#onView);
     this.#community.off('checkpoint', this.#onCheckpoint);
@@ -228,6 +276,7 @@ export class Network {
       this.#listener.onPeer(detail.toString(), false);
     });
     this.#host.addEventListener('peer:identify', ({ detail }) => this.#onIdentify(detail));
+    this.#community.on('held', this.#onHeld);
     this.#community.on('missing', this.#onMissing);
     this.#community.on('view', this.#onView);
     this.#community.on('checkpoint', this.#onCheckpoint);
@@ -255,21 +304,29 @@ export class Network {
   }
 
   readonly #onMissing = () => this.#fetcher.poke();
+  readonly #onHeld = (records: readonly SignedRecord[]) => {
+    if (records.some(({ record }) => record.kind === 'amendment' && record.sealers !== null)) this.#syncer.reconsider();
+  };
   readonly #onView = () => this.#scheduleHead();
   readonly #onCheckpoint = () => this.#scheduleHead();
 
   #scheduleHead(): void {
     this.#headTimer ??= setTimeout(() => {
       this.#headTimer = undefined;
-      const { view, offered } = this.#community;
+      const { view } = this.#community;
       if (view === undefined) return;
-      // Also one that was finished before this node was on the network.
-      const finished = offered?.recipe === view.recipeId.toString() ? offered.document : null;
-      const head = this.heads.sign(view, finished);
-      this.#topics.publishHead(head).catch((error: unknown) => {
-        this.#logger.debug({ err: error }, 'gossip did not take the head; peers learn it by sync');
-      });
+      // Also of checkpoints that were finished before this node was on the network.
+      this.heads.sign(view, (recipe) => this.#community.offered(recipe));
+      this.#headGossip.request();
     }, HEAD_INTERVAL_MS);
+  }
+
+  #gossipHead(): void {
+    const head = this.heads.own;
+    if (head === null) return;
+    this.#topics.publishHead(head).catch((error: unknown) => {
+      this.#logger.debug({ err: error }, 'gossip did not take the head; peers learn it by sync');
+    });
   }
 
   #takeHead(head: Uint8Array, from: PeerId): void {
@@ -280,10 +337,11 @@ export class Network {
     }
   }
 
-  /** A head that names records this node lacks means that gossip lost something: ask who passed it on. */
+  /** A head that names records or a seal that this node lacks means that gossip lost something: ask who passed it on. */
   #followHead(bytes: Uint8Array, from: PeerId): void {
     const { log } = this.#community.book;
     const { head } = decodeSignedHead(bytes);
-    if (head.frontier.some((id) => log.state(id) === 'unknown')) this.#follower.hint(from);
+    const lacksSeal = head.sealed !== null && !log.seals.has(head.sealed.seal);
+    if (lacksSeal || head.frontier.some((id) => log.state(id) === 'unknown')) this.#follower.hint(from);
   }
 }

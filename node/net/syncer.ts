@@ -2,7 +2,7 @@ import type { PeerId } from '@libp2p/interface';
 import type { CID } from 'multiformats/cid';
 import type { Peers, PullResult, Sync } from '../../protocols/index.ts';
 import { isBreach } from '../../protocols/index.ts';
-import { entryParents, type LogEntry, type SignedRecord } from '../../src/log/index.ts';
+import { entryParents, isSealEntry, type LogEntry, type SignedRecord } from '../../src/log/index.ts';
 import type { RecordBook } from '../core/record-book.ts';
 import type { Logger } from '../logger.ts';
 import { Turns } from '../turns.ts';
@@ -43,7 +43,7 @@ export class Syncer {
   readonly #refused = new Map<string, { readonly peer: PeerId; readonly waiting: number }>();
   /** What peers said they have and this log lacks, to be asked for by name. */
   readonly #named = new Map<string, readonly CID[]>();
-  readonly #passedOver = new PassedOver();
+  #passedOver = new PassedOver();
   readonly #backoff = new PeerBackoff();
   readonly #turn = new SyncTurn();
   readonly #stopping = new AbortController();
@@ -100,6 +100,11 @@ export class Syncer {
     // A part of them would come without the parents: then everything is compared.
     const isAll = count <= ids.length;
     if (this.#add(peer) && isAll) this.#named.set(peer.toString(), lacked);
+  }
+
+  /** What could not be used may be of use now: a newer amendment names other sealers. */
+  reconsider(): void {
+    this.#passedOver = new PassedOver();
   }
 
   #add(peer: PeerId): boolean {
@@ -173,6 +178,12 @@ export class Syncer {
     for (const entry of entries) {
       if (this.#passedOver.covers(entryParents(entry))) {
         this.#passedOver.add(entry.id, 'unreadable');
+        continue;
+      }
+      if (isSealEntry(entry)) {
+        const taken = await this.#book.takeSeal(entry.sealed);
+        // A third one of a sealer that signed twice, or of a key that is no sealer here yet: not to come in every round.
+        if (taken === 'refused' || taken === 'untrusted') this.#passedOver.add(entry.id, 'superfluous');
         continue;
       }
       const { outcome } = await this.#book.take(entry, null, source);

@@ -1,8 +1,13 @@
-import { encodeSigned, keyToText, type PendingInfo, type SignedRecord } from '../../src/log/index.ts';
+import type { CID } from 'multiformats/cid';
+import { errorCode } from '../../src/errors.ts';
+import { encodeSigned, keyToText, type PendingInfo, payloadOf, type SignedRecord } from '../../src/log/index.ts';
 import type { Community } from '../core/community.ts';
+import { revocationsIn } from '../core/governing.ts';
 import { NodeError } from '../errors.ts';
+import type { Tries } from '../net/fetcher.ts';
 import { Turns } from '../turns.ts';
-import { MAX_LISTED_WAITING, type StatusDocument, type UpdateDocument } from './documents.ts';
+import { describeContent } from './describe-record.ts';
+import { MAX_LISTED_WAITING, type UpdateDocument, type WaitingDocument } from './documents.ts';
 
 /** Shortest beginning of an id that is looked up; every id begins with the same seven characters. */
 const MIN_PREFIX_CHARS = 8;
@@ -11,10 +16,11 @@ const MIN_PREFIX_CHARS = 8;
 export async function describeUpdates(community: Community): Promise<UpdateDocument[]> {
   const { view, book } = community;
   const turns = new Turns();
-  const placed = new Map((view?.updates ?? []).map(({ id }, place) => [id, place]));
+  const placed = new Map((view?.records ?? []).map(({ id }, place) => [id.toString(), place]));
+  const revocations = revocationsIn(book);
   const held: UpdateDocument[] = [];
   for (const signed of [...book.log.held()]) {
-    held.push(describeHeld(community, signed, placed.get(signed.id.toString())));
+    held.push(describeHeld(community, signed, placed.get(signed.id.toString()), revocations));
     await turns.next();
   }
   held.sort((a, b) => (a.position ?? Number.POSITIVE_INFINITY) - (b.position ?? Number.POSITIVE_INFINITY));
@@ -41,38 +47,75 @@ export function findUpdate(community: Community, id: string): UpdateDocument {
     );
   }
   if (pending.length > 0) return describePending(community, pending[0]!);
-  const position = community.view?.updates.findIndex(({ cid }) => cid.equals(held[0]!.id)) ?? -1;
-  return describeHeld(community, held[0]!, position < 0 ? undefined : position);
+  const position = community.view?.records.findIndex(({ id: other }) => other.equals(held[0]!.id)) ?? -1;
+  return describeHeld(community, held[0]!, position < 0 ? undefined : position, revocationsIn(community.book));
 }
 
-function describeHeld(community: Community, signed: SignedRecord, position: number | undefined): UpdateDocument {
+function describeHeld(
+  community: Community,
+  signed: SignedRecord,
+  position: number | undefined,
+  revocations: ReadonlyMap<string, SignedRecord>,
+): UpdateDocument {
   const id = signed.id.toString();
   const decision = community.view?.decisions.get(id);
-  const verdict = community.judge.verdict(signed.record.payload);
+  const payload = payloadOf(signed.record);
+  const verdict = payload === null ? undefined : community.judge.verdict(payload);
+  const epoch = position === undefined ? null : epochAt(community, position);
   return {
     ...describeRecord(community, signed),
     state: 'held',
     waitsFor: [],
     position: position ?? null,
-    verdict: decision === undefined ? 'undecided' : decision.accepted ? 'accepted' : 'declined',
+    verdict:
+      payload === null ? 'none' : decision === undefined ? 'undecided' : decision.accepted ? 'accepted' : 'declined',
     gate: decision?.gate ?? null,
+    takenOut: community.view?.takenOut.has(id) ?? false,
+    revocation: revocations.get(id)?.id.toString() ?? null,
+    epoch,
+    provisional: epoch === null,
     density: verdict?.ok ? verdict.measure.nnz / verdict.measure.elements : null,
     norm: verdict?.ok ? verdict.measure.norm : null,
   };
 }
 
-/** The oldest waiting updates with their reasons. */
-export function listWaiting(community: Community): StatusDocument['waiting'] {
+/** Number of the seal whose epoch holds the record at this place of the order; null in the tail. */
+function epochAt({ view }: Community, position: number): number | null {
+  return view?.seals.find(({ records }) => position < records)?.number ?? null;
+}
+
+/**
+ * The oldest waiting updates with their reasons.
+ *
+ * @param tries - how the fetching of a payload has gone, where a daemon fetches
+ */
+export function listWaiting(
+  community: Community,
+  tries: (payload: CID) => Tries | undefined = () => undefined,
+): WaitingDocument[] {
   const oldest = community.book.log.pending(MAX_LISTED_WAITING);
-  return oldest.map((info) => ({ update: info.signed.id.toString(), waitsFor: reasons(info) }));
+  const triesOf = ({ record }: SignedRecord) => {
+    const payload = payloadOf(record);
+    return payload === null ? undefined : tries(payload);
+  };
+  return oldest.map((info) => {
+    const { count, nextInMs, error } = triesOf(info.signed) ?? { count: 0, nextInMs: null, error: null };
+    return {
+      update: info.signed.id.toString(),
+      waitsFor: reasons(info),
+      tries: count,
+      nextTry: nextInMs === null ? null : Math.round(Date.now() + nextInMs),
+      lastError: error && { code: errorCode(error), message: error.message },
+    };
+  });
 }
 
 function reasons(info: PendingInfo): string[] {
   return [
     ...info.missingRecords.map((id) => `record ${id}`),
     ...info.pendingParents.map((id) => `pending record ${id}`),
-    ...(info.missingManifest ? [`manifest of payload ${info.signed.record.payload}`] : []),
-    ...(info.missingPayload && !info.missingManifest ? [`payload ${info.signed.record.payload}`] : []),
+    ...(info.missingManifest ? [`manifest of payload ${payloadOf(info.signed.record)}`] : []),
+    ...(info.missingPayload && !info.missingManifest ? [`payload ${payloadOf(info.signed.record)}`] : []),
   ];
 }
 
@@ -84,25 +127,27 @@ function describePending(community: Community, info: PendingInfo): UpdateDocumen
     position: null,
     verdict: 'undecided',
     gate: null,
+    takenOut: false,
+    revocation: null,
+    epoch: null,
+    provisional: true,
     density: null,
     norm: null,
   };
 }
 
 function describeRecord(community: Community, signed: SignedRecord) {
-  const { author, seq, parents, payload, title, license, note } = signed.record;
+  const { kind, author, seq, parents } = signed.record;
+  const payload = payloadOf(signed.record);
   return {
     id: signed.id.toString(),
+    kind,
     author: keyToText(author),
     seq,
     parents: parents.map(String),
-    payload: payload.toString(),
-    payloadBytes: community.book.log.payloadSize(payload) ?? null,
+    ...describeContent(signed.record),
+    payloadBytes: (payload && community.book.log.payloadSize(payload)) ?? null,
     recordBytes: encodeSigned(signed).length,
-    title,
-    license,
-    note,
-    provisional: true,
     deciding: community.deciding,
   };
 }

@@ -1,28 +1,41 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 // Not the whole of `compute`: this thread needs no runtime.
 import { describeEigensolver, type EigensolverStatus } from '../../src/compute/eigen/index.ts';
-import { encodeRecipe, idOf, keyToText, MERGE_ALGORITHM } from '../../src/log/index.ts';
+import { leaveOut, type Snapshot } from '../../src/history/index.ts';
+import { encodeRecipe, idOf, keyToText, MERGE_ALGORITHM, parseId } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import { type Pulled, type PullOptions, pullLocal } from '../checkpoint/pull.ts';
 import type { Community } from '../core/community.ts';
 import { contribute } from '../core/contribute.ts';
 import type { FoldedCheckpoint } from '../core/fold-loop.ts';
+import { withFork } from '../core/fork.ts';
+import { amend, revoke, seal } from '../core/governing.ts';
 import type { View } from '../core/view.ts';
 import { NodeError } from '../errors.ts';
 import type { Network } from '../net/network.ts';
 import { VERSION } from '../version.ts';
 import { describeUpdates, findUpdate, listWaiting } from './describe.ts';
+import { describeChanges } from './describe-record.ts';
+import { describeRules, describeSealed } from './describe-seals.ts';
 import type {
+  AmendmentDocument,
+  AmendRequest,
   ContributeDocument,
   ContributeRequest,
+  DryRunDocument,
   EngineStatus,
   NodeEvent,
   PeerDocument,
+  RevokeDocument,
+  RevokeRequest,
+  RulesDocument,
+  SealDocument,
   StatusDocument,
   UpdateDocument,
   WhyDocument,
 } from './documents.ts';
 import { EventStream } from './event-stream.ts';
+import { describeRulesInEffect, dryRun, readChanges } from './governing.ts';
 import { describePeers } from './peers.ts';
 import type { NodeService } from './service.ts';
 
@@ -51,6 +64,7 @@ export class LocalService implements NodeService {
       tell({ type: 'recipe', id: recipeId.toString(), updates: accepted.length }),
     );
     community.on('fold', (updates, target) => tell({ type: 'fold', updates, target }));
+    community.on('seal', ({ id, seal }) => tell({ type: 'seal', id: id.toString(), number: seal.number }));
     community.on('checkpoint', ({ recipe }) => tell({ type: 'checkpoint', recipe }));
     community.on('problem', (problem) => {
       if (problem !== null) tell({ type: 'problem', ...problem });
@@ -98,14 +112,16 @@ export class LocalService implements NodeService {
         held: log.size,
         pending: log.pendingSize,
         accepted: view?.accepted.length ?? 0,
-        declined: view === undefined ? 0 : view.updates.length - view.accepted.length,
+        declined: view === undefined ? 0 : [...view.decisions.values()].filter(({ accepted }) => !accepted).length,
       },
-      waiting: listWaiting(community),
+      waiting: listWaiting(community, (payload) => network?.tries(payload)),
       recipe: {
         id: view?.recipeId.toString() ?? this.#emptyRecipe(),
         updates: view?.accepted.length ?? 0,
-        provisional: true,
+        provisional: view?.sealed === null || view?.sealed.recipeId.equals(view.recipeId) !== true,
       },
+      sealed: view === undefined ? null : describeSealed(view),
+      rules: describeRules(community, view),
       deciding: community.deciding,
       folding: community.folding && { updates: community.folding.done, target: community.folding.total },
       checkpoint: community.checkpoint ?? null,
@@ -132,14 +148,55 @@ export class LocalService implements NodeService {
   async why(id: string): Promise<WhyDocument> {
     const update = await this.show(id);
     const decision = this.community.view?.decisions.get(update.id);
-    const { verdict, gate, provisional, deciding } = update;
-    return { update: update.id, verdict, gate, provisional, deciding, gates: decision?.gates ?? [] };
+    const { kind, verdict, gate, takenOut, revocation, epoch, provisional, deciding } = update;
+    const gates = decision?.gates ?? [];
+    return { update: update.id, kind, verdict, gate, takenOut, revocation, epoch, provisional, deciding, gates };
   }
 
   async contribute(request: ContributeRequest, options: RunOptions = {}): Promise<ContributeDocument> {
     const done = await contribute(this.community, request, options);
     if (done.signed !== null) await this.#network?.publish(done.signed, done.inline);
     return done.document;
+  }
+
+  async rules(): Promise<RulesDocument> {
+    return describeRulesInEffect(this.community);
+  }
+
+  async amend({ changes, note = '' }: AmendRequest): Promise<AmendmentDocument> {
+    const signed = await amend(this.community, { changes: readChanges(changes), note });
+    await this.#network?.publish(signed, null);
+    const { id, record } = signed;
+    return { id: id.toString(), number: record.number, note: record.note, changes: describeChanges(record) };
+  }
+
+  async dryRun(changes: AmendRequest['changes'], options: RunOptions = {}): Promise<DryRunDocument> {
+    return dryRun(this.community, readChanges(changes), options);
+  }
+
+  async revoke({ update, note = '' }: RevokeRequest): Promise<RevokeDocument> {
+    const { id } = await this.show(update);
+    const { signed, already } = await revoke(this.community, { target: parseId(id), note });
+    if (!already) await this.#network?.publish(signed, null);
+    const { accepted, recipeId } = await this.community.settled();
+    const effective = accepted.some((update) => update.id === id) ? 'at the next seal' : 'now';
+    return { revocation: signed.id.toString(), update: id, already, effective, recipe: recipeId.toString() };
+  }
+
+  async seal(options: RunOptions = {}): Promise<SealDocument | null> {
+    const signed = await seal(this.community, options);
+    if (signed === null) return null;
+    await this.#network?.publishSeal(signed);
+    const { number, decisions, amendments, revocations, recipe, accepted } = signed.seal;
+    return {
+      seal: signed.id.toString(),
+      number,
+      records: decisions.length,
+      amendments: amendments.map(String),
+      revocations: revocations.map(String),
+      recipe: recipe.toString(),
+      updates: accepted,
+    };
   }
 
   async pull(request: PullOptions, options: RunOptions = {}): Promise<Pulled> {
@@ -150,7 +207,22 @@ export class LocalService implements NodeService {
         'this home has no base, so its daemon merges nothing: stop the daemon and pull from another node, or pull with another --home',
       );
     }
-    return pullLocal(request, { charter, finished: () => this.#finished(options) }, options);
+    if (request.without !== undefined) return this.#pullFork(request, request.without, options);
+    const tail = request.tail === true;
+    return pullLocal(request, { charter, finished: () => this.#finished(tail, options) }, options);
+  }
+
+  /** Folds a fork for this pull alone. */
+  async #pullFork(request: PullOptions, update: string, options: RunOptions): Promise<Pulled> {
+    const { charter } = this.community.options;
+    const { id } = await this.show(update);
+    const view = await this.community.settled();
+    const whole = request.tail === true ? view : (view.sealed ?? view);
+    const fork = { ...leaveOut(whole, parseId(id)), without: parseId(id) };
+    return withFork(this.community, fork, options, (checkpoint) => {
+      const finished = async () => ({ view: fork, checkpoint, provisional: whole === view });
+      return pullLocal(request, { charter, finished }, options);
+    });
   }
 
   /**
@@ -181,20 +253,20 @@ export class LocalService implements NodeService {
     return idOf(encodeRecipe(empty)).toString();
   }
 
-  /** The checkpoint of the current recipe, waiting for the fold when it lags. */
-  async #finished({ signal, onProgress }: RunOptions): Promise<{ view: View; checkpoint: FoldedCheckpoint }> {
+  /** The checkpoint of the sealed recipe, or of the current one, waiting for the fold when it lags. */
+  async #finished(tail: boolean, { signal, onProgress }: RunOptions): Promise<Finished> {
     const finished = new AbortController();
     const signals = [finished.signal, this.community.stopping, ...(signal === undefined ? [] : [signal])];
     const events = this.#events.subscribe(AbortSignal.any(signals));
     try {
-      const current = await this.#upToDate();
+      const current = await this.#upToDate(tail);
       if (current !== undefined) return current;
       for await (const event of events) {
         if (event.type === 'fold') {
           onProgress?.({ phase: 'folding', done: event.updates, total: event.target, unit: 'updates' });
         }
         if (event.type === 'problem') throw new NodeError('FOLD_FAILED', event.message, { reason: event.code });
-        const now = await this.#upToDate();
+        const now = await this.#upToDate(tail);
         if (now !== undefined) return now;
       }
       signal?.throwIfAborted();
@@ -208,10 +280,18 @@ export class LocalService implements NodeService {
     return this.#events.subscribe(signal);
   }
 
-  /** The checkpoint on disk, if it is that of the current recipe. */
-  async #upToDate(): Promise<{ view: View; checkpoint: FoldedCheckpoint } | undefined> {
+  /** The checkpoint on disk, if it is that of the recipe asked for. */
+  async #upToDate(tail: boolean): Promise<Finished | undefined> {
     const view = await this.community.settled();
-    const { checkpoint } = this.community;
-    return checkpoint?.recipe === view.recipeId.toString() ? { view, checkpoint } : undefined;
+    const model = tail ? view : (view.sealed ?? view);
+    const checkpoint = this.community.finished(model.recipeId);
+    return checkpoint && { view: model, checkpoint, provisional: model === view };
   }
+}
+
+/** A finished checkpoint and the model that it is. */
+interface Finished {
+  readonly view: Snapshot;
+  readonly checkpoint: FoldedCheckpoint;
+  readonly provisional: boolean;
 }

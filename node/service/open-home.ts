@@ -1,7 +1,9 @@
 import { readFile, rm } from 'node:fs/promises';
 import { charterId, decodeCharter } from '../../src/log/index.ts';
 import type { MergeEngineOptions } from '../../src/merge/index.ts';
+import type { SealPolicy } from '../core/auto-sealer.ts';
 import { Community } from '../core/community.ts';
+import { readGoverningKeys } from '../core/governing.ts';
 import { NodeError } from '../errors.ts';
 import { readConfig } from '../home/config.ts';
 import { loadOrCreateKey } from '../home/keys.ts';
@@ -15,7 +17,9 @@ export interface OpenHome {
   readonly service: LocalService;
   readonly charterBytes: Uint8Array;
   readonly listen: readonly string[];
+  readonly announce: readonly string[];
   readonly bootstrap: readonly string[];
+  readonly sealPolicy: SealPolicy;
   close(): Promise<void>;
 }
 
@@ -42,6 +46,7 @@ export async function openHome(
         found: id.toString(),
       });
     }
+    const author = await loadOrCreateKey(home.authorKey);
     const community = new Community(
       {
         home,
@@ -50,15 +55,19 @@ export async function openHome(
         base: config.base,
         engine: options.engine,
         fold: options.fold,
+        foldStates: config.foldStates,
+        adopt: config.adopt,
       },
-      { author: await loadOrCreateKey(home.authorKey), logger: components.logger },
+      { author, keys: await readGoverningKeys(home, author), logger: components.logger },
     );
     await community.open();
     return {
       service: new LocalService({ community }),
       charterBytes,
       listen: config.listen,
+      announce: config.announce,
       bootstrap: config.bootstrap,
+      sealPolicy: config.seal ?? {},
       close: async () => {
         await community.close();
         await lock.release();

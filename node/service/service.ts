@@ -1,10 +1,17 @@
 import type { RunOptions } from '../../src/run-options.ts';
 import type { Pulled, PullOptions } from '../checkpoint/pull.ts';
 import type {
+  AmendmentDocument,
+  AmendRequest,
   ContributeDocument,
   ContributeRequest,
+  DryRunDocument,
   NodeEvent,
   PeerDocument,
+  RevokeDocument,
+  RevokeRequest,
+  RulesDocument,
+  SealDocument,
   StatusDocument,
   UpdateDocument,
   WhyDocument,
@@ -24,5 +31,15 @@ export interface NodeService {
   contribute(request: ContributeRequest, options?: RunOptions): Promise<ContributeDocument>;
   /** Copies the merged checkpoint of the current recipe, once it is folded, to a path of this machine. */
   pull(request: PullOptions, options?: RunOptions): Promise<Pulled>;
+  /** The rules in effect, and what waits to change them. */
+  rules(): Promise<RulesDocument>;
+  /** Signs an amendment; it comes into effect at the next seal. @throws NodeError `NOT_ALLOWED`, `NO_SEALERS` */
+  amend(request: AmendRequest): Promise<AmendmentDocument>;
+  /** What limits and budgets would have decided otherwise; nothing changes. */
+  dryRun(changes: AmendRequest['changes'], options?: RunOptions): Promise<DryRunDocument>;
+  /** Takes an update out of the model. @throws NodeError `UPDATE_UNKNOWN`, `NOT_ALLOWED` */
+  revoke(request: RevokeRequest): Promise<RevokeDocument>;
+  /** Seals what no seal covers; null when there is nothing. @throws NodeError `NOT_ALLOWED`, `NO_SEALERS`, `SEAL_STOPPED` */
+  seal(options?: RunOptions): Promise<SealDocument | null>;
   events(signal: AbortSignal): AsyncIterable<NodeEvent>;
 }

@@ -1,5 +1,5 @@
 import type { CID } from 'multiformats/cid';
-import { encodeSigned, IdTree, type Log } from '../../src/log/index.ts';
+import { encodeSigned, encodeSignedSeal, IdTree, type Log, sealEntry } from '../../src/log/index.ts';
 import type { LogSource } from './index.ts';
 
 export interface LogSourceInit {
@@ -22,10 +22,13 @@ export function logSource({ log, charter, head, hasHead = () => false }: LogSour
     known: log.knownIds,
     *order() {
       for (const { id } of log.held()) yield id;
+      for (const signed of log.seals.values()) yield sealEntry(signed).id;
     },
     entry: (id) => {
       const signed = log.get(id);
-      return signed === undefined ? undefined : encodeSigned(signed);
+      if (signed !== undefined) return encodeSigned(signed);
+      const seal = log.seals.byEntry(id);
+      return seal && encodeSignedSeal(seal);
     },
   };
 }

@@ -4,6 +4,7 @@ import {
   MAX_INLINE_PAYLOAD_BYTES,
   MAX_SIGNED_HEAD_BYTES,
   MAX_SIGNED_RECORD_BYTES,
+  MAX_SIGNED_SEAL_BYTES,
   MESSAGE_OVERHEAD_BYTES,
   MIB,
 } from '../limits.ts';
@@ -19,6 +20,9 @@ export const UPDATE_LIMITS: MessageLimits = {
 
 /** Bytes of a message on the heads topic: the signed head as it is. */
 export const MAX_HEAD_MESSAGE_BYTES = MAX_SIGNED_HEAD_BYTES;
+
+/** Bytes of a message on the seals topic: the signed seal as it is. */
+export const MAX_SEAL_MESSAGE_BYTES = MAX_SIGNED_SEAL_BYTES;
 
 /**
  * Messages under validation. A validator hashes and checks a signature: milliseconds. 256 messages of 256 KiB would be
@@ -51,5 +55,5 @@ export const MAX_OUTBOUND_BUFFER_BYTES = 12 * MIB;
 /** Smallest message that is worth telling mesh peers not to send again, in bytes. */
 export const IDONTWANT_MIN_BYTES = 16 * KIB;
 
-/** Bytes of topic names that gossipsub keeps per peer (each costs about 1 KiB): ours are two. */
+/** Bytes of topic names that gossipsub keeps per peer (each costs about 1 KiB): ours are three. */
 export const MAX_TOPIC_BYTES_PER_PEER = 16 * KIB;

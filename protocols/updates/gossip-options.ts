@@ -10,7 +10,7 @@ import {
   MAX_RPC_BYTES,
   MAX_TOPIC_BYTES_PER_PEER,
 } from './constants.ts';
-import { headsTopic, updatesTopic } from './schema.ts';
+import { headsTopic, sealsTopic, updatesTopic } from './schema.ts';
 
 /**
  * Id of a gossip message: sha256(length of topic ‖ topic ‖ all data). Over the record alone, a copy sent ahead with a
@@ -83,7 +83,11 @@ function scoreParams(topics: readonly string[]): Partial<PeerScoreParams> {
 
 /** Options for `gossipsub()` of a node that belongs to these communities. */
 export function gossipOptions(communities: readonly CID[]): Partial<GossipsubOpts> {
-  const topics = communities.flatMap((community) => [updatesTopic(community), headsTopic(community)]);
+  const topics = communities.flatMap((community) => [
+    updatesTopic(community),
+    headsTopic(community),
+    sealsTopic(community),
+  ]);
   return {
     allowedTopics: topics,
     // Floodsub has no scores: a peer that speaks only that could not be held to anything.

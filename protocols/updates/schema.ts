@@ -42,6 +42,10 @@ export function updatesTopic(community: CID): string {
   return `/kinmerge/1/${community}/updates`;
 }
 
+export function sealsTopic(community: CID): string {
+  return `/kinmerge/1/${community}/seals`;
+}
+
 export function headsTopic(community: CID): string {
   return `/kinmerge/1/${community}/heads`;
 }

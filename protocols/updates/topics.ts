@@ -10,8 +10,8 @@ import type { CID } from 'multiformats/cid';
 import { BoundedQueue, type BoundedQueueLimits } from '../bounded-queue.ts';
 import { asError } from '../channel.ts';
 import { ProtocolError } from '../errors.ts';
-import { DELIVERY_QUEUE, MAX_HEAD_MESSAGE_BYTES, VALIDATION_QUEUE } from './constants.ts';
-import { decodeUpdate, encodeUpdate, headsTopic, type UpdateMessage, updatesTopic } from './schema.ts';
+import { DELIVERY_QUEUE, MAX_HEAD_MESSAGE_BYTES, MAX_SEAL_MESSAGE_BYTES, VALIDATION_QUEUE } from './constants.ts';
+import { decodeUpdate, encodeUpdate, headsTopic, sealsTopic, type UpdateMessage, updatesTopic } from './schema.ts';
 
 /**
  * What a validator decides: `accept` relays and delivers, `ignore` does neither, `reject` also costs the sender its
@@ -28,10 +28,14 @@ export interface TopicsInit {
   readonly judgeUpdate: (message: UpdateMessage, from: PeerId) => Verdict | Promise<Verdict>;
   /** Judges an encoded signed head. An error it throws means `ignore`. */
   readonly judgeHead: (head: Uint8Array, from: PeerId) => Verdict | Promise<Verdict>;
+  /** Judges an encoded signed seal. An error it throws means `ignore`. */
+  readonly judgeSeal: (seal: Uint8Array, from: PeerId) => Verdict | Promise<Verdict>;
   /** Gets every accepted update, one at a time; what an overfull queue drops comes again by sync. */
   readonly onUpdate: (message: UpdateMessage, from: PeerId) => void | Promise<void>;
   /** Gets every accepted head, one at a time. */
   readonly onHead: (head: Uint8Array, from: PeerId) => void | Promise<void>;
+  /** Gets every accepted seal, one at a time. */
+  readonly onSeal: (seal: Uint8Array, from: PeerId) => void | Promise<void>;
   readonly validation?: BoundedQueueLimits;
   readonly delivery?: BoundedQueueLimits;
 }
@@ -48,10 +52,13 @@ export interface Topics extends Startable {
   stop(): Promise<void>;
   readonly updates: string;
   readonly heads: string;
+  readonly seals: string;
   /** @throws ProtocolError `TOO_LARGE`, `MALFORMED` */
   publishUpdate(message: UpdateMessage): Promise<Published>;
   /** @throws ProtocolError `TOO_LARGE` */
   publishHead(head: Uint8Array): Promise<Published>;
+  /** @throws ProtocolError `TOO_LARGE` */
+  publishSeal(seal: Uint8Array): Promise<Published>;
   /** Peers that listen to the updates topic. */
   subscribers(): PeerId[];
   /** Messages dropped by the bounded queues since the start. */
@@ -74,6 +81,7 @@ export function peerScore(gossip: GossipSub, peer: PeerId): number | undefined {
 class CommunityTopics implements Topics {
   readonly updates: string;
   readonly heads: string;
+  readonly seals: string;
   readonly #init: TopicsInit;
   readonly #log: Logger;
   readonly #validation: BoundedQueue;
@@ -86,6 +94,7 @@ class CommunityTopics implements Topics {
     this.#log = init.logger.forComponent('kinmerge:updates');
     this.updates = updatesTopic(init.community);
     this.heads = headsTopic(init.community);
+    this.seals = sealsTopic(init.community);
     this.#validation = new BoundedQueue(init.validation ?? VALIDATION_QUEUE);
     this.#delivery = new BoundedQueue(init.delivery ?? DELIVERY_QUEUE);
   }
@@ -94,15 +103,17 @@ class CommunityTopics implements Topics {
     const { gossip } = this.#init;
     gossip.topicValidators.set(this.updates, this.#validateUpdate);
     gossip.topicValidators.set(this.heads, this.#validateHead);
+    gossip.topicValidators.set(this.seals, this.#validateSeal);
     gossip.addEventListener('gossipsub:message', this.#onMessage);
     gossip.subscribe(this.updates);
     gossip.subscribe(this.heads);
+    gossip.subscribe(this.seals);
   }
 
   async stop(): Promise<void> {
     const { gossip } = this.#init;
     gossip.removeEventListener('gossipsub:message', this.#onMessage);
-    for (const topic of [this.updates, this.heads]) {
+    for (const topic of [this.updates, this.heads, this.seals]) {
       gossip.unsubscribe(topic);
       gossip.topicValidators.delete(topic);
     }
@@ -114,11 +125,13 @@ class CommunityTopics implements Topics {
   }
 
   async publishHead(head: Uint8Array): Promise<Published> {
-    if (head.length > MAX_HEAD_MESSAGE_BYTES || head.length === 0) {
-      const fields = { bytes: head.length, limit: MAX_HEAD_MESSAGE_BYTES };
-      throw new ProtocolError('TOO_LARGE', `A head has 1 to ${MAX_HEAD_MESSAGE_BYTES} bytes.`, fields);
-    }
+    checkMessage('head', head, MAX_HEAD_MESSAGE_BYTES);
     return this.#publish(this.heads, head);
+  }
+
+  async publishSeal(seal: Uint8Array): Promise<Published> {
+    checkMessage('seal', seal, MAX_SEAL_MESSAGE_BYTES);
+    return this.#publish(this.seals, seal);
   }
 
   subscribers(): PeerId[] {
@@ -144,8 +157,15 @@ class CommunityTopics implements Topics {
 
   #validateHead: TopicValidatorFn = (from, message) => {
     return this.#validate(from, message, () => {
-      if (message.data.length > MAX_HEAD_MESSAGE_BYTES) throw new ProtocolError('TOO_LARGE', 'A head is too large.');
+      checkMessage('head', message.data, MAX_HEAD_MESSAGE_BYTES);
       return this.#init.judgeHead(new Uint8Array(message.data), from);
+    });
+  };
+
+  #validateSeal: TopicValidatorFn = (from, message) => {
+    return this.#validate(from, message, () => {
+      checkMessage('seal', message.data, MAX_SEAL_MESSAGE_BYTES);
+      return this.#init.judgeSeal(new Uint8Array(message.data), from);
     });
   };
 
@@ -171,11 +191,12 @@ class CommunityTopics implements Topics {
 
   #onMessage = (event: CustomEvent<GossipsubMessage>): void => {
     const { msg, propagationSource: from } = event.detail;
-    const { onUpdate, onHead } = this.#init;
+    const { onUpdate, onHead, onSeal } = this.#init;
     const update = this.#decoded.get(msg);
     let deliver: (() => void | Promise<void>) | undefined;
     if (msg.topic === this.updates && update !== undefined) deliver = () => onUpdate(update, from);
     else if (msg.topic === this.heads) deliver = () => onHead(new Uint8Array(msg.data), from);
+    else if (msg.topic === this.seals) deliver = () => onSeal(new Uint8Array(msg.data), from);
     if (deliver === undefined) return;
     const handle = deliver;
     const delivered = this.#delivery.run(from.toString(), msg.data.length, async () => {
@@ -187,6 +208,12 @@ class CommunityTopics implements Topics {
     });
     if (delivered === undefined) this.#log.error('delivery queue is full: dropping a message from %p', from);
   };
+}
+
+/** @throws ProtocolError `TOO_LARGE` */
+function checkMessage(what: string, bytes: Uint8Array, limit: number): void {
+  if (bytes.length > 0 && bytes.length <= limit) return;
+  throw new ProtocolError('TOO_LARGE', `A ${what} has 1 to ${limit} bytes.`, { bytes: bytes.length, limit });
 }
 
 const RESULTS: Readonly<Record<Verdict, TopicValidatorResult>> = {

@@ -14,6 +14,18 @@ export interface Candidate {
   readonly payload: PayloadMeasure | { readonly fault: string; readonly message: string };
   /** True when the author signed another record with the same `seq`, or this one continues such a record. */
   readonly equivocation?: boolean;
+  /** False when the author is no member by the rules in effect. */
+  readonly member?: boolean;
+  /** What the author's chain has used with this update, and the budget in effect. */
+  readonly budget?: BudgetUse;
+}
+
+/** What an author has published, and what it may. */
+export interface BudgetUse {
+  readonly updates: number;
+  /** Sum of payload sizes. */
+  readonly bytes: number;
+  readonly most: { readonly updates: number; readonly bytes: number };
 }
 
 /** What was decided on one update, and why. */
@@ -61,9 +73,12 @@ export function decide(
  * update. A step that lacks comparisons changes nothing and can be taken again.
  */
 export class Admission {
-  readonly #policy: AdmissionPolicy;
+  #policy: AdmissionPolicy;
   readonly #seen = new Set<string>();
-  readonly #accepted: string[] = [];
+  /** Norms of the accepted updates that are not taken out, in canonical order. */
+  readonly #accepted = new Map<string, number>();
+  /** Accepted updates that were taken out: a copy of one is still a duplicate. */
+  readonly #takenOut: string[] = [];
   readonly #norms = new RunningMedian();
 
   /** @param policy - as `parsePolicy` or `policyForBase` return it */
@@ -71,40 +86,72 @@ export class Admission {
     this.#policy = policy;
   }
 
-  /** Ids of the accepted updates, in canonical order. */
+  /** Ids of the accepted updates that are not taken out, in canonical order. */
   get accepted(): readonly string[] {
-    return this.#accepted;
+    return [...this.#accepted.keys()];
+  }
+
+  /** Other limits hold from here on. */
+  set policy(policy: AdmissionPolicy) {
+    this.#policy = policy;
+  }
+
+  /**
+   * Takes an accepted update out: later updates are compared with the others, except that its copies stay duplicates.
+   *
+   * @returns false when it was not accepted, or is out already
+   */
+  takeOut(id: string): boolean {
+    const norm = this.#accepted.get(id);
+    if (norm === undefined) return false;
+    this.#accepted.delete(id);
+    this.#norms.remove(norm);
+    this.#takenOut.push(id);
+    return true;
+  }
+
+  /**
+   * Takes a decision that is known, without asking again.
+   *
+   * @param norm - of an accepted update
+   * @throws KinshipError REPEATED_CANDIDATE
+   */
+  assume(id: string, norm: number | null): void {
+    this.#see(id);
+    if (norm === null) return;
+    this.#accepted.set(id, norm);
+    this.#norms.add(norm);
   }
 
   next(candidate: Candidate, pair: PairLookup): Step {
-    if (this.#seen.has(candidate.id)) {
-      throw new KinshipError('REPEATED_CANDIDATE', `Update ${candidate.id} stands twice in the order.`, {
-        id: candidate.id,
-      });
-    }
+    if (this.#seen.has(candidate.id)) throw repeated(candidate.id);
     const sheet = new GateSheet();
     askEquivocation(sheet, candidate);
+    askMembership(sheet, candidate);
+    askBudget(sheet, candidate.budget);
     askBounds(sheet, candidate.payload, this.#policy);
     this.#askNorm(sheet, candidate.payload);
     const relations: Relation[] = [];
+    const past: Relation[] = [];
     if (sheet.failed === null) {
       const missing: [string, string][] = [];
-      for (const id of this.#accepted) {
-        const found = pair(candidate.id, id);
-        if (found === undefined) missing.push([candidate.id, id]);
-        else relations.push({ id, pair: found });
-      }
+      const relate = (ids: Iterable<string>, to: Relation[]) => {
+        for (const id of ids) {
+          const found = pair(candidate.id, id);
+          if (found === undefined) missing.push([candidate.id, id]);
+          else to.push({ id, pair: found });
+        }
+      };
+      relate(this.#accepted.keys(), relations);
+      relate(this.#takenOut, past);
       if (missing.length > 0) return { missing };
     }
-    askNearest(sheet, relations, this.#policy);
+    askDuplicate(sheet, past.length === 0 ? relations : [...relations, ...past], this.#policy);
+    askOpposite(sheet, relations, this.#policy);
     this.#askKinship(sheet, relations);
 
     const accepted = sheet.failed === null;
-    this.#seen.add(candidate.id);
-    if (accepted && !('fault' in candidate.payload)) {
-      this.#accepted.push(candidate.id);
-      this.#norms.add(candidate.payload.norm);
-    }
+    this.assume(candidate.id, accepted && !('fault' in candidate.payload) ? candidate.payload.norm : null);
     return { decision: { id: candidate.id, accepted, gate: sheet.failed, gates: sheet.results } };
   }
 
@@ -129,12 +176,17 @@ export class Admission {
     });
   }
 
+  #see(id: string): void {
+    if (this.#seen.has(id)) throw repeated(id);
+    this.#seen.add(id);
+  }
+
   #hasReference(): boolean {
-    return this.#accepted.length >= this.#policy.minReference;
+    return this.#accepted.size >= this.#policy.minReference;
   }
 
   #notEnoughReference(): { verdict: 'not enough reference'; note: string } {
-    const note = `${this.#accepted.length} of ${this.#policy.minReference} accepted updates`;
+    const note = `${this.#accepted.size} of ${this.#policy.minReference} accepted updates`;
     return { verdict: 'not enough reference', note };
   }
 }
@@ -151,6 +203,21 @@ function askEquivocation(sheet: GateSheet, candidate: Candidate): void {
       ? { measured: 'two records with one seq', verdict: 'fail' }
       : { measured: 'one record per seq', verdict: 'pass' },
   );
+}
+
+function askMembership(sheet: GateSheet, { member }: Candidate): void {
+  sheet.ask('membership', 'membership', 'a member', () =>
+    member === false
+      ? { measured: 'not a member', verdict: 'fail', note: 'by the rules that are sealed so far' }
+      : { measured: 'a member', verdict: 'pass' },
+  );
+}
+
+function askBudget(sheet: GateSheet, budget: BudgetUse | undefined): void {
+  if (budget === undefined) return;
+  const { updates, bytes, most } = budget;
+  sheet.ask('budget', 'updates', most.updates, () => ({ measured: updates, verdict: passIf(updates <= most.updates) }));
+  sheet.ask('budget', 'update bytes', most.bytes, () => ({ measured: bytes, verdict: passIf(bytes <= most.bytes) }));
 }
 
 /** Absolute limits. Each comparison is written so that a NaN fails it. */
@@ -180,7 +247,7 @@ function askBounds(sheet: GateSheet, payload: Candidate['payload'], policy: Admi
 }
 
 /** The mean over many accepted updates dilutes a copy or a negative of one of them: these gates look at the extremes. */
-function askNearest(sheet: GateSheet, relations: readonly Relation[], policy: AdmissionPolicy): void {
+function askDuplicate(sheet: GateSheet, relations: readonly Relation[], policy: AdmissionPolicy): void {
   sheet.ask('duplicate', 'duplicate', policy.duplicate, () =>
     extreme(
       relations,
@@ -188,6 +255,9 @@ function askNearest(sheet: GateSheet, relations: readonly Relation[], policy: Ad
       (cosine) => cosine <= policy.duplicate,
     ),
   );
+}
+
+function askOpposite(sheet: GateSheet, relations: readonly Relation[], policy: AdmissionPolicy): void {
   sheet.ask('opposite', 'opposite', policy.opposite, () =>
     extreme(
       relations,
@@ -213,4 +283,8 @@ function extreme(
   }
   if (found === undefined) return { measured: null, verdict: 'pass', note: 'no accepted update yet' };
   return { measured: found.cosine, verdict: passIf(passes(found.cosine)), other: found.id };
+}
+
+function repeated(id: string): KinshipError {
+  return new KinshipError('REPEATED_CANDIDATE', `Update ${id} stands twice in the order.`, { id });
 }

@@ -7,6 +7,9 @@ export const KINSHIP_CAVEAT =
 
 const WORDS: Record<string, { what: string; limit: string }> = {
   equivocation: { what: "author's records", limit: '' },
+  membership: { what: 'author', limit: '' },
+  updates: { what: "author's updates", limit: 'at most ' },
+  'update bytes': { what: "author's payload bytes", limit: 'at most ' },
   payload: { what: 'payload', limit: '' },
   bytes: { what: 'payload bytes', limit: 'at most ' },
   'not zero': { what: 'norm', limit: '' },
@@ -21,6 +24,8 @@ const WORDS: Record<string, { what: string; limit: string }> = {
 
 const REASONS: Record<GateName, string> = {
   equivocation: 'its author signed two records with one sequence number',
+  membership: 'its author is not a member by the rules in effect',
+  budget: 'its author has used up the budget in effect',
   bounds: 'it is outside the absolute limits',
   norm: 'its norm is too far from that of the accepted updates',
   duplicate: 'it adds nothing to an accepted update',

@@ -1,5 +1,14 @@
 /** The gates of admission, in the order in which they are asked. The first that fails names the reason. */
-export const GATES = ['equivocation', 'bounds', 'norm', 'duplicate', 'opposite', 'kinship'] as const;
+export const GATES = [
+  'equivocation',
+  'membership',
+  'budget',
+  'bounds',
+  'norm',
+  'duplicate',
+  'opposite',
+  'kinship',
+] as const;
 
 export type GateName = (typeof GATES)[number];
 

@@ -1,5 +1,5 @@
 /**
- * The median of a growing set of numbers. With an even count it is the mean of the two middle values, (a + b) / 2: every
+ * The median of a changing set of numbers. With an even count it is the mean of the two middle values, (a + b) / 2: every
  * node must take the same one.
  */
 export class RunningMedian {
@@ -7,14 +7,13 @@ export class RunningMedian {
 
   /** One binary search and one move of memory: cheap for the thousands of updates of a community. */
   add(value: number): void {
-    let low = 0;
-    let high = this.#sorted.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#sorted[middle]! < value) low = middle + 1;
-      else high = middle;
-    }
-    this.#sorted.splice(low, 0, value);
+    this.#sorted.splice(this.#place(value), 0, value);
+  }
+
+  /** Takes out one number that was added. */
+  remove(value: number): void {
+    const place = this.#place(value);
+    if (this.#sorted[place] === value) this.#sorted.splice(place, 1);
   }
 
   /** Null while the set is empty. */
@@ -23,5 +22,16 @@ export class RunningMedian {
     if (length === 0) return null;
     const upper = this.#sorted[length >>> 1]!;
     return length % 2 === 1 ? upper : (this.#sorted[(length >>> 1) - 1]! + upper) / 2;
+  }
+
+  #place(value: number): number {
+    let low = 0;
+    let high = this.#sorted.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#sorted[middle]! < value) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 }

@@ -101,6 +101,11 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   return a.length - b.length;
 }
 
+/** Ids in the order that documents want: ascending by bytes. */
+export function sortedIds(ids: Iterable<CID>): CID[] {
+  return [...ids].sort((a, b) => compareBytes(a.bytes, b.bytes));
+}
+
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && Buffer.compare(a, b) === 0;
 }

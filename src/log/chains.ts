@@ -1,4 +1,5 @@
-import type { SignedRecord } from './record.ts';
+import { authorKey } from './author-key.ts';
+import type { SignedRecord } from './record-types.ts';
 
 /** Two or more held records of one author with one `seq`; two are the proof that the author signed twice. */
 export interface Equivocation {
@@ -19,11 +20,6 @@ interface Chain {
   updates: number;
   /** Sum of their payload sizes. */
   bytes: number;
-}
-
-/** Key of an author in maps. */
-export function authorKey(author: Uint8Array): string {
-  return Buffer.from(author.buffer, author.byteOffset, author.byteLength).toString('hex');
 }
 
 /** The held records by author and `seq`. Everything it says follows from the set of records, not from their order. */

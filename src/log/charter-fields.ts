@@ -6,7 +6,7 @@ import { checkAscending, checkBytes, checkList, checkNumber, checkUint, Fields }
 import { checkPublicKey, PUBLIC_KEY_BYTES } from './keys.ts';
 import { MAX_CONTENT_BYTES } from './manifest.ts';
 import { MAX_RECIPE_UPDATES } from './recipe.ts';
-import { MAX_SEQ } from './record.ts';
+import { MAX_SEQ } from './record-fields.ts';
 import { checkFileName, checkFileNameOrder, compareCodePoints } from './text.ts';
 
 /** Most tensors of a base. The largest published models have a few thousand. */
@@ -185,7 +185,8 @@ function checkTensor(value: unknown): CharterTensor {
   return { name, dtype, shape, linear, sha256: checkBytes(fields.raw('sha256'), `sha256 of ${name}`, 32) };
 }
 
-function checkKeys(values: readonly unknown[], field: string): readonly Uint8Array[] {
+/** Usable keys, ascending, each once. @throws LogError */
+export function checkKeys(values: readonly unknown[], field: string): readonly Uint8Array[] {
   const keys = values.map((value) => checkPublicKey(checkBytes(value, field, PUBLIC_KEY_BYTES), field));
   checkAscending(keys, field, compareBytes);
   return keys;

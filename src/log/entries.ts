@@ -1,6 +1,7 @@
 import { idKey } from './canonical.ts';
 import { IdTree } from './id-tree.ts';
-import type { SignedRecord } from './record.ts';
+import type { Past } from './past.ts';
+import type { SignedRecord } from './record-types.ts';
 import type { ChainTotals } from './validity.ts';
 
 /** A record that is held or waits. */
@@ -10,6 +11,8 @@ export interface Entry {
   held: boolean;
   /** Null until the record is known to be valid. */
   totals: ChainTotals | null;
+  /** The past of what names it as a parent; null while it or an ancestor cannot be judged. */
+  past: Past | null;
 }
 
 /** All records in memory, held and waiting ones, and which of them name a record as a parent. */

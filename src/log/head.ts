@@ -3,6 +3,7 @@ import { compareBytes, type DocumentLimits, decodeCanonical, encodeCanonical } f
 import { LogError } from './errors.ts';
 import { checkAscending, checkId, checkUint, Fields } from './fields.ts';
 import { checkPublicKey, PUBLIC_KEY_BYTES, SIGNATURE_BYTES, type SigningKey, signBytes, verifyBytes } from './keys.ts';
+import { MAX_SEQ } from './record-fields.ts';
 
 /** Most ids of a head's frontier; a node with more heads names the first ones and sets `truncated`. */
 export const MAX_FRONTIER = 64;
@@ -38,8 +39,21 @@ export interface Head {
   readonly held: number;
   /** Id of the checkpoint document made from the recipe; null until it is written. */
   readonly checkpoint: CID | null;
+  /** What is sealed; null while nothing is. */
+  readonly sealed: SealedHead | null;
   /** Grows with every head that the node signs, also across restarts: of two heads the larger counter is newer. */
   readonly counter: number;
+}
+
+/** The last seal that a node has applied, and the model that it makes final. */
+export interface SealedHead {
+  /** Id of the seal. */
+  readonly seal: CID;
+  /** Its number, from 1. */
+  readonly number: number;
+  readonly recipe: CID;
+  /** As the head's. */
+  readonly checkpoint: CID | null;
 }
 
 /** A head whose signature was made or checked by this program. */
@@ -61,6 +75,7 @@ const KEYS = [
   'accepted',
   'held',
   'checkpoint',
+  'sealed',
   'counter',
 ] as const;
 
@@ -118,6 +133,7 @@ export function encodeHead(head: Head): Uint8Array {
       accepted: head.accepted,
       held: head.held,
       checkpoint: head.checkpoint,
+      sealed: head.sealed === null ? null : readSealed(new Fields({ ...head.sealed }, 'head.sealed')),
       counter: head.counter,
     },
     BODY_LIMITS,
@@ -138,10 +154,21 @@ function decodeHead(body: Uint8Array): Head {
     accepted: fields.uint('accepted', 0, Number.MAX_SAFE_INTEGER),
     held: fields.uint('held', 0, Number.MAX_SAFE_INTEGER),
     checkpoint: fields.idOrNull('checkpoint'),
+    sealed: fields.raw('sealed') === null ? null : readSealed(fields.map('sealed')),
     counter: fields.uint('counter', 0, Number.MAX_SAFE_INTEGER),
   };
   checkConsistent(head);
   return head;
+}
+
+function readSealed(fields: Fields): SealedHead {
+  fields.closed(['seal', 'number', 'recipe', 'checkpoint']);
+  return {
+    seal: fields.id('seal'),
+    number: fields.uint('number', 1, MAX_SEQ),
+    recipe: fields.id('recipe'),
+    checkpoint: fields.idOrNull('checkpoint'),
+  };
 }
 
 function checkConsistent(head: Head): void {

@@ -1,9 +1,11 @@
 import type { CID } from 'multiformats/cid';
-import { compareBytes, idKey } from './canonical.ts';
-import { authorKey, Chains, type Equivocation } from './chains.ts';
+import { authorKey } from './author-key.ts';
+import { idKey, sortedIds } from './canonical.ts';
+import { Chains, type Equivocation } from './chains.ts';
 import { LogError } from './errors.ts';
 import { IdTree } from './id-tree.ts';
-import { MAX_PARENTS, type SignedRecord } from './record.ts';
+import { MAX_PARENTS } from './record.ts';
+import type { SignedRecord } from './record-types.ts';
 
 /** The held records, which of them are heads, and their authors' chains. A record enters after all its parents. */
 export class HeldSet {
@@ -60,12 +62,12 @@ export class HeldSet {
       const signed = this.#records.get(key);
       if (signed !== undefined) ids.push(signed.id);
     }
-    return ascending(ids);
+    return sortedIds(ids);
   }
 
   /** Ascending by bytes. */
   heads(): CID[] {
-    return ascending([...this.#heads.values()].map(({ id }) => id));
+    return sortedIds([...this.#heads.values()].map(({ id }) => id));
   }
 
   /** Those among the ids and their ancestors, each once, in no order that means anything. */
@@ -108,11 +110,7 @@ export class HeldSet {
     return {
       seq: tip === undefined ? 0 : tip.record.seq + 1,
       prev: tip?.id ?? null,
-      parents: ascending([...parents.values()]),
+      parents: sortedIds([...parents.values()]),
     };
   }
-}
-
-function ascending(ids: CID[]): CID[] {
-  return ids.sort((a, b) => compareBytes(a.bytes, b.bytes));
 }

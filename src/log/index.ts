@@ -13,9 +13,12 @@
  *
  * Formats: docs/log-format.md.
  */
+
+export { authorKey } from './author-key.ts';
 export {
   compareBytes,
   DIGEST_BYTES,
+  equalBytes as equalKeys,
   ID_BYTES,
   ID_TEXT_CHARS,
   idFromBytes,
@@ -24,8 +27,9 @@ export {
   isLogId,
   parseId,
   sha256,
+  sortedIds,
 } from './canonical.ts';
-export { authorKey, type Equivocation } from './chains.ts';
+export type { Equivocation } from './chains.ts';
 export {
   type Charter,
   type CharterAdmission,
@@ -66,12 +70,16 @@ export {
 } from './checkpoint.ts';
 export {
   decodeEntry,
+  encodeEntry,
   entryCharter,
   entryId,
   entryParents,
   isNewer,
+  isSealEntry,
   type LogEntry,
   MAX_ENTRY_BYTES,
+  type SealEntry,
+  sealEntry,
 } from './entry.ts';
 export { LogError, type LogErrorCode } from './errors.ts';
 export {
@@ -83,6 +91,7 @@ export {
   MAX_FRONTIER,
   MAX_HEAD_BYTES,
   MAX_SIGNED_HEAD_BYTES,
+  type SealedHead,
   type SignedHead,
   signHead,
 } from './head.ts';
@@ -120,6 +129,7 @@ export {
 } from './manifest.ts';
 export { MAX_MERGE_SCALE, type MergeRule } from './merge-rule.ts';
 export { canonicalOrder, canonicalOrderOf, type Orderable, type OrderSection } from './order.ts';
+export { charterPast, type Past } from './past.ts';
 export { MAX_LOOSE_PAYLOADS } from './payloads.ts';
 export {
   DEFAULT_PENDING_LIMITS,
@@ -142,19 +152,55 @@ export {
 export {
   decodeRecord,
   decodeSigned,
+  decodeStored,
   encodeRecord,
   encodeSigned,
-  MAX_LICENSE_BYTES,
-  MAX_NOTE_BYTES,
   MAX_PARENTS,
   MAX_RECORD_BYTES,
-  MAX_SEQ,
   MAX_SIGNED_RECORD_BYTES,
-  MAX_TITLE_BYTES,
-  type SignedRecord,
   signRecord,
-  type UpdateRecord,
 } from './record.ts';
+export { MAX_LICENSE_BYTES, MAX_MEMBERS_CHANGED, MAX_NOTE_BYTES, MAX_SEQ, MAX_TITLE_BYTES } from './record-fields.ts';
+export {
+  type AmendmentRecord,
+  isUpdate,
+  type LogRecord,
+  type MembershipChange,
+  payloadOf,
+  type RevocationRecord,
+  type RuleChanges,
+  type SignedRecord,
+  type SignedUpdate,
+  type UpdateRecord,
+} from './record-types.ts';
+export {
+  amendRules,
+  charterRules,
+  continuesRules,
+  isMemberBy,
+  membersBy,
+  type Rules,
+  type SignedAmendment,
+} from './rules.ts';
+export {
+  decodeSeal,
+  decodeSignedSeal,
+  encodeSeal,
+  encodeSignedSeal,
+  isSealedBy,
+  MAX_EPOCH_AMENDMENTS,
+  MAX_EPOCH_RECORDS,
+  MAX_EPOCH_REVOCATIONS,
+  MAX_SEAL_BYTES,
+  MAX_SEAL_FRONTIER,
+  MAX_SIGNED_SEAL_BYTES,
+  NOT_AN_UPDATE,
+  type Seal,
+  type SealSignature,
+  type SignedSeal,
+  signSeal,
+} from './seal.ts';
+export { MAX_SEALS_AHEAD, MAX_SEALS_PER_SIGNER, type SealOutcome, SealSet } from './seal-set.ts';
 export { type CharterTableTensor, charterLinear, charterTable } from './table.ts';
 export { checkFileName, compareCodePoints, MAX_FILE_NAME_BYTES } from './text.ts';
 export {

@@ -1,19 +1,24 @@
 import type { CID } from 'multiformats/cid';
+import { authorKey } from './author-key.ts';
 import { idKey } from './canonical.ts';
-import { authorKey, type Equivocation } from './chains.ts';
+import type { Equivocation } from './chains.ts';
 import type { Charter } from './charter.ts';
 import type { Entries, Entry } from './entries.ts';
 import type { HeldSet } from './held.ts';
 import { ANCESTOR_INVALID, type Invalid, type InvalidMemory } from './invalid.ts';
 import type { LogState } from './log-state.ts';
 import type { AddResult, Dropped, LogChange } from './log-types.ts';
+import { amendedPast, type Past } from './past.ts';
 import type { PayloadFacts } from './payloads.ts';
 import type { PendingPool, Waiting } from './pending.ts';
-import type { SignedRecord } from './record.ts';
-import { checkValidity, type ValidityContext } from './validity.ts';
+import { payloadOf, type SignedRecord } from './record-types.ts';
+import type { SignedAmendment } from './rules.ts';
+import type { SealSet } from './seal-set.ts';
+import { checkValidity, type KnownRecord, pastOf, type ValidityContext } from './validity.ts';
 
 export interface IntakeOptions {
   readonly charter: Charter;
+  readonly charterPast: Past;
   /** The community id. */
   readonly charterId: CID;
   /** Milliseconds that never go back. */
@@ -38,6 +43,7 @@ export class Intake {
   readonly #pool: PendingPool;
   readonly #invalid: InvalidMemory;
   readonly #payloads: PayloadFacts;
+  readonly #seals: SealSet;
 
   constructor(state: LogState, options: IntakeOptions) {
     const { entries, invalid, payloads } = state;
@@ -47,14 +53,16 @@ export class Intake {
     this.#pool = state.pool;
     this.#invalid = invalid;
     this.#payloads = payloads;
+    this.#seals = state.seals;
     this.#context = {
       charter: options.charter,
       charterId: options.charterId,
+      charterPast: options.charterPast,
       record: (id) => {
         const key = idKey(id);
         if (invalid.has(key)) return 'invalid';
         const entry = entries.get(key);
-        return entry && { author: entry.signed.record.author, seq: entry.signed.record.seq, totals: entry.totals };
+        return entry && knownOf(entry);
       },
       payloadSize: (payload) => payloads.size(idKey(payload)),
     };
@@ -72,8 +80,11 @@ export class Intake {
       this.#reject(key, validity, change);
       return { outcome: 'invalid', code: validity.code, message: validity.message, change };
     }
-    if (this.#isExcess(key, signed)) return { outcome: 'refused', change };
-    const entry: Entry = { key, signed, held: false, totals: validity.verdict === 'valid' ? validity.totals : null };
+    // What the node itself has stored was judged when it came: its own order of reading must not change what is held.
+    if (source !== undefined && this.#isExcess(key, signed)) return { outcome: 'refused', change };
+    const totals = validity.verdict === 'valid' ? validity.totals : null;
+    const entry: Entry = { key, signed, held: false, totals, past: null };
+    this.#learnPast(entry);
     if (!this.#complete(entry)) {
       const waiting: Waiting = { key, signed, author: authorKey(signed.record.author), source, since: this.#now() };
       const room = this.#pool.roomFor(waiting);
@@ -82,7 +93,8 @@ export class Intake {
       this.#pool.add(waiting);
     }
     this.#entries.add(entry);
-    this.#payloads.use(idKey(signed.record.payload), key);
+    const payload = payloadOf(signed.record);
+    if (payload !== null) this.#payloads.use(idKey(payload), key);
     this.#settle([key, ...this.#entries.children(key)], change);
     if (entry.held) return { outcome: 'held', change };
     return { outcome: 'pending', change };
@@ -102,10 +114,11 @@ export class Intake {
     return change;
   }
 
-  /** Valid, its payload stored, its parents held. */
-  #complete(entry: Entry): boolean {
-    const { parents, payload } = entry.signed.record;
-    return entry.totals !== null && this.#payloads.stored(idKey(payload)) && this.#held.hasAll(parents);
+  /** Valid, its payload (if it has one) stored, its parents held. */
+  #complete({ signed, totals, past }: Entry): boolean {
+    const payload = payloadOf(signed.record);
+    const stored = payload === null || this.#payloads.stored(idKey(payload));
+    return totals !== null && past !== null && stored && this.#held.hasAll(signed.record.parents);
   }
 
   /**
@@ -114,16 +127,26 @@ export class Intake {
    */
   #isExcess(key: string, signed: SignedRecord): boolean {
     if (!this.#held.chains.flagged(signed)) return false;
-    const { author, payload } = signed.record;
+    const { author } = signed.record;
+    const payload = payloadOf(signed.record);
     const used = this.#held.chains.used(author);
     const waiting = this.#pool.ofAuthor(authorKey(author)).size;
     const { budgets } = this.#context.charter;
-    const size = this.#payloads.size(idKey(payload)) ?? 0;
+    const size = (payload === null ? 0 : this.#payloads.size(idKey(payload))) ?? 0;
     if (used.updates + waiting < budgets.updates && used.bytes + size <= budgets.bytes) return false;
-    for (const child of this.#entries.children(key)) {
-      if (authorKey(this.#entries.get(child)!.signed.record.author) !== authorKey(author)) return false;
+    return !this.#isBuiltOn(key, authorKey(author));
+  }
+
+  /** Whether a record of another author descends from it, held or waiting. */
+  #isBuiltOn(key: string, author: string): boolean {
+    const own = new Set([key]);
+    for (const record of own) {
+      for (const child of this.#entries.children(record)) {
+        if (authorKey(this.#entries.get(child)!.signed.record.author) !== author) return true;
+        own.add(child);
+      }
     }
-    return true;
+    return false;
   }
 
   /** Judges again what may have changed, and follows the consequences. A queue, not recursion: chains are long. */
@@ -143,6 +166,7 @@ export class Intake {
           news = true;
         }
       }
+      news = this.#learnPast(entry) || news;
       if (this.#complete(entry)) {
         this.#hold(entry, change);
         news = true;
@@ -151,13 +175,27 @@ export class Intake {
     }
   }
 
+  /** Whether the entry's past became known. That of an amendment's children has it, so it must be valid first. */
+  #learnPast(entry: Entry): boolean {
+    const { signed, totals } = entry;
+    if (entry.past !== null || (signed.record.kind === 'amendment' && totals === null)) return false;
+    const past = pastOf(signed.record, this.#context);
+    if (past === null) return false;
+    entry.past = signed.record.kind === 'amendment' ? amendedPast(past, signed as SignedAmendment) : past;
+    return true;
+  }
+
   #hold(entry: Entry, change: Change): void {
     const { key, signed } = entry;
-    const payload = idKey(signed.record.payload);
+    const id = payloadOf(signed.record);
+    const payload = id === null ? null : idKey(id);
     entry.held = true;
     this.#pool.remove(key);
-    this.#payloads.pin(payload, key);
-    const equivocation = this.#held.add(key, signed, this.#payloads.size(payload) ?? 0);
+    if (payload !== null) this.#payloads.pin(payload, key);
+    const size = payload === null ? 0 : (this.#payloads.size(payload) ?? 0);
+    const equivocation = this.#held.add(key, signed, size);
+    const { record } = signed;
+    if (record.kind === 'amendment' && record.sealers !== null) this.#seals.trust(record.sealers.keys);
     change.held.push(signed);
     if (equivocation !== null) change.equivocations.push(equivocation);
   }
@@ -178,7 +216,8 @@ export class Intake {
     if (entry === undefined || entry.held) return;
     this.#entries.remove(entry);
     this.#pool.remove(key);
-    this.#payloads.release(idKey(entry.signed.record.payload), key);
+    const payload = payloadOf(entry.signed.record);
+    if (payload !== null) this.#payloads.release(idKey(payload), key);
     change.dropped.push({ signed: entry.signed, ...why });
   }
 
@@ -189,4 +228,10 @@ export class Intake {
 
 function newChange(): Change {
   return { held: [], dropped: [], equivocations: [] };
+}
+
+/** What a record says to those that name it. */
+export function knownOf({ signed, totals, past }: Entry): KnownRecord {
+  const { kind, author, seq } = signed.record;
+  return { kind, author, seq, totals, past };
 }

@@ -14,7 +14,7 @@ const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
 const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
 
 /** What a signature is about: a signature for one domain means nothing in another. */
-export type SignatureDomain = 'kinmerge/record/1' | 'kinmerge/head/1';
+export type SignatureDomain = 'kinmerge/record/1' | 'kinmerge/seal/1' | 'kinmerge/head/1';
 
 /** An ed25519 key that can sign. */
 export interface SigningKey {

@@ -2,7 +2,7 @@ import type { CID } from 'multiformats/cid';
 import type { Equivocation } from './chains.ts';
 import type { Charter } from './charter.ts';
 import type { PendingLimits } from './pending.ts';
-import type { SignedRecord } from './record.ts';
+import type { SignedRecord } from './record-types.ts';
 import type { InvalidCode } from './validity.ts';
 
 export interface LogOptions {

@@ -1,19 +1,22 @@
 import type { CID } from 'multiformats/cid';
+import { authorKey } from './author-key.ts';
 import { idKey } from './canonical.ts';
-import { authorKey, type Equivocation } from './chains.ts';
+import type { Equivocation } from './chains.ts';
 import type { Charter } from './charter.ts';
 import { Entries } from './entries.ts';
 import { HeldSet } from './held.ts';
 import type { Ids } from './id-tree.ts';
-import { Intake } from './intake.ts';
+import { Intake, knownOf } from './intake.ts';
 import { InvalidMemory } from './invalid.ts';
 import type { LogState } from './log-state.ts';
 import type { AddResult, LogChange, LogOptions, Missing, PendingInfo } from './log-types.ts';
+import { charterPast, latestPast, type Past } from './past.ts';
 import { PayloadFacts } from './payloads.ts';
 import { DEFAULT_PENDING_LIMITS, PendingPool } from './pending.ts';
 import { missingParts, payloadRoom, payloadWanted, pendingInfos } from './pending-queries.ts';
-import type { SignedRecord } from './record.ts';
-import type { ChainTotals } from './validity.ts';
+import type { SignedRecord } from './record-types.ts';
+import { SealSet } from './seal-set.ts';
+import type { ChainTotals, KnownRecord } from './validity.ts';
 
 /**
  * The index of one community's records, in memory: which are held, which wait and for what.
@@ -25,24 +28,35 @@ export class Log {
   readonly #charter: Charter;
   readonly #state: LogState;
   readonly #intake: Intake;
+  /** The past without amendments. */
+  readonly charterPast: Past;
 
   constructor(options: LogOptions) {
     const { charter, charterId, now = () => performance.now() } = options;
     const limits = { ...DEFAULT_PENDING_LIMITS, ...options.limits };
     this.#charter = charter;
+    this.charterPast = charterPast(charter);
+    const entries = new Entries();
+    const held = new HeldSet();
     this.#state = {
-      entries: new Entries(),
-      held: new HeldSet(),
+      entries,
+      held,
       pool: new PendingPool(limits),
       invalid: new InvalidMemory(),
       payloads: new PayloadFacts(),
+      seals: new SealSet(charter.sealers.keys, [held.ids, entries.ids]),
       payloadBytes: limits.payloadBytes,
     };
-    this.#intake = new Intake(this.#state, { charter, charterId, now });
+    this.#intake = new Intake(this.#state, { charter, charterPast: this.charterPast, charterId, now });
   }
 
   get charter(): Charter {
     return this.#charter;
+  }
+
+  /** The known seals. */
+  get seals(): SealSet {
+    return this.#state.seals;
   }
 
   /** Number of held records. */
@@ -50,12 +64,12 @@ export class Log {
     return this.#state.held.size;
   }
 
-  /** Ids of the held records, for comparison with other logs. */
+  /** Ids of the held records and of the known seals, as entries: for comparison with other logs. */
   get ids(): Ids {
     return this.#state.held.ids;
   }
 
-  /** Ids of the held and the waiting records. */
+  /** The same, and the waiting records. */
   get knownIds(): Ids {
     return this.#state.entries.ids;
   }
@@ -107,6 +121,11 @@ export class Log {
     return this.#state.held.get(id);
   }
 
+  /** A held or waiting record. */
+  find(id: CID): SignedRecord | undefined {
+    return this.#state.entries.get(idKey(id))?.signed;
+  }
+
   /** All held records, parents before children. */
   held(): IterableIterator<SignedRecord> {
     return this.#state.held.values();
@@ -146,6 +165,18 @@ export class Log {
   totals(id: CID): ChainTotals | undefined {
     const entry = this.#state.entries.get(idKey(id));
     return entry?.held === true && entry.totals !== null ? entry.totals : undefined;
+  }
+
+  /** The latest amendment among the held records; null while there is none. */
+  amendmentTip(): Past['tip'] {
+    const pasts = this.heads().map((id) => this.known(id)!.past!);
+    return latestPast(pasts, this.charterPast).tip;
+  }
+
+  /** What a held or waiting record says to those that name it, for `checkValidity`. */
+  known(id: CID): KnownRecord | undefined {
+    const entry = this.#state.entries.get(idKey(id));
+    return entry && knownOf(entry);
   }
 
   /** Whether a record, held or waiting, names the payload. */

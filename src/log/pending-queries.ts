@@ -3,7 +3,7 @@ import { idKey } from './canonical.ts';
 import type { LogState } from './log-state.ts';
 import type { Missing, PendingInfo } from './log-types.ts';
 import type { Waiting } from './pending.ts';
-import type { SignedRecord } from './record.ts';
+import { payloadOf, type SignedRecord } from './record-types.ts';
 
 /** The first waiting records and what each waits for, in order of arrival. */
 export function pendingInfos({ entries, held, pool, payloads }: LogState, limit: number): PendingInfo[] {
@@ -14,15 +14,16 @@ export function pendingInfos({ entries, held, pool, payloads }: LogState, limit:
   }
   return first.map(({ signed, source, since }) => {
     const unheld = signed.record.parents.filter((parent) => !held.has(parent));
-    const payload = idKey(signed.record.payload);
+    const id = payloadOf(signed.record);
+    const payload = id === null ? null : idKey(id);
     return {
       signed,
       source,
       since,
       missingRecords: unheld.filter((parent) => !entries.has(idKey(parent))),
       pendingParents: unheld.filter((parent) => entries.has(idKey(parent))),
-      missingManifest: payloads.size(payload) === undefined,
-      missingPayload: !payloads.stored(payload),
+      missingManifest: payload !== null && payloads.size(payload) === undefined,
+      missingPayload: payload !== null && !payloads.stored(payload),
     };
   });
 }
@@ -42,11 +43,13 @@ export function missingParts(state: LogState): Missing {
       const parentKey = idKey(parent);
       if (!entries.has(parentKey)) records.set(parentKey, parent);
     }
-    const payload = idKey(signed.record.payload);
-    if (payloads.size(payload) === undefined) manifests.set(payload, signed.record.payload);
+    const id = payloadOf(signed.record);
+    if (id === null) continue;
+    const payload = idKey(id);
+    if (payloads.size(payload) === undefined) manifests.set(payload, id);
     else if (!payloads.stored(payload) && entries.get(key)!.totals !== null) {
-      if (held.hasAll(signed.record.parents)) wanted.set(payload, signed.record.payload);
-      else early.push([payload, signed.record.payload]);
+      if (held.hasAll(signed.record.parents)) wanted.set(payload, id);
+      else early.push([payload, id]);
     }
   }
   let room = state.payloadBytes - payloads.waitingBytes;

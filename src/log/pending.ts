@@ -1,4 +1,4 @@
-import type { SignedRecord } from './record.ts';
+import type { SignedRecord } from './record-types.ts';
 
 /** Bounds of what waits for a parent or a payload. A record takes at most some 10 KiB of memory. */
 export interface PendingLimits {

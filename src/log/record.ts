@@ -1,9 +1,9 @@
-import type { CID } from 'multiformats/cid';
 import { compareBytes, type DocumentLimits, decodeCanonical, encodeCanonical, idOf } from './canonical.ts';
 import { LogError } from './errors.ts';
-import { checkAscending, checkId, checkUint, Fields } from './fields.ts';
+import { checkAscending, checkId, Fields } from './fields.ts';
 import { checkPublicKey, PUBLIC_KEY_BYTES, SIGNATURE_BYTES, type SigningKey, signBytes, verifyBytes } from './keys.ts';
-import { checkText, type TextRule } from './text.ts';
+import { KIND_KEYS, MAX_SEQ, readAmendment, readRevocation, readUpdate } from './record-fields.ts';
+import type { LogRecord, SignedRecord } from './record-types.ts';
 
 /** Most bytes of a record's canonical body: a record is read by everybody and kept for ever. */
 export const MAX_RECORD_BYTES = 4096;
@@ -11,100 +11,26 @@ export const MAX_RECORD_BYTES = 4096;
 export const MAX_SIGNED_RECORD_BYTES = MAX_RECORD_BYTES + 128;
 /** Most parents of a record: enough to join the heads of a busy network in few records. */
 export const MAX_PARENTS = 16;
-/** Largest sequence number: unsigned 32 bits. */
-export const MAX_SEQ = 0xffffffff;
-/** Most bytes of the texts (UTF-8); together with 16 parents they fit a record of 4 KiB. */
-export const MAX_TITLE_BYTES = 256;
-export const MAX_LICENSE_BYTES = 128;
-export const MAX_NOTE_BYTES = 2048;
 
 const DOMAIN = 'kinmerge/record/1';
-const BODY_LIMITS: DocumentLimits = { what: 'record', maxBytes: MAX_RECORD_BYTES, maxDepth: 4, maxItems: 128 };
+/** Items: an amendment of as many keys as fit has some 250. */
+const BODY_LIMITS: DocumentLimits = { what: 'record', maxBytes: MAX_RECORD_BYTES, maxDepth: 4, maxItems: 384 };
 const SIGNED_LIMITS: DocumentLimits = {
   what: 'signed record',
   maxBytes: MAX_SIGNED_RECORD_BYTES,
   maxDepth: 2,
   maxItems: 8,
 };
-const TITLE: TextRule = { maxBytes: MAX_TITLE_BYTES };
-const LICENSE: TextRule = { maxBytes: MAX_LICENSE_BYTES };
-const NOTE: TextRule = { maxBytes: MAX_NOTE_BYTES, multiline: true };
 
-/** The statement of one update. Nothing in it could be computed from the payload. */
-export interface UpdateRecord {
-  readonly version: 1;
-  readonly kind: 'update';
-  /** Raw ed25519 public key, 32 bytes. */
-  readonly author: Uint8Array;
-  /** Id of the community's first charter. */
-  readonly charter: CID;
-  /** Position in the author's chain, from 0. */
-  readonly seq: number;
-  /** The author's record before this one: null exactly when `seq` is 0, and otherwise one of the parents. */
-  readonly prev: CID | null;
-  /** Heads of the author's log when it signed: ascending by bytes, each once. */
-  readonly parents: readonly CID[];
-  /** Id of the payload's manifest. */
-  readonly payload: CID;
-  readonly title: string;
-  /** SPDX expression by convention; not interpreted. */
-  readonly license: string;
-  readonly note: string;
-}
-
-/** A record whose signature was made or checked by this program. */
-export interface SignedRecord {
-  /** Id of `body`. The signature is no part of it. */
-  readonly id: CID;
-  readonly record: UpdateRecord;
-  /** Canonical unsigned bytes. */
-  readonly body: Uint8Array;
-  /** 64 bytes. */
-  readonly signature: Uint8Array;
-}
-
-const KEYS = [
-  'version',
-  'kind',
-  'author',
-  'charter',
-  'seq',
-  'prev',
-  'parents',
-  'payload',
-  'title',
-  'license',
-  'note',
-] as const;
+const COMMON_KEYS = ['version', 'kind', 'author', 'charter', 'seq', 'prev', 'parents'] as const;
 
 /** Canonical unsigned bytes of a record, after checking every field. @throws LogError */
-export function encodeRecord(record: UpdateRecord): Uint8Array {
-  checkPublicKey(record.author, 'record.author');
-  checkId(record.charter, 'record.charter');
-  checkUint(record.seq, 'record.seq', 0, MAX_SEQ);
-  checkId(record.payload, 'record.payload');
-  checkText(record.title, 'record.title', TITLE);
-  checkText(record.license, 'record.license', LICENSE);
-  checkText(record.note, 'record.note', NOTE);
-  for (const parent of record.parents) checkId(parent, 'record.parents');
-  if (record.prev !== null) checkId(record.prev, 'record.prev');
-  checkLinks(record);
-  return encodeCanonical(
-    {
-      version: 1,
-      kind: 'update',
-      author: record.author,
-      charter: record.charter,
-      seq: record.seq,
-      prev: record.prev,
-      parents: [...record.parents],
-      payload: record.payload,
-      title: record.title,
-      license: record.license,
-      note: record.note,
-    },
-    BODY_LIMITS,
-  );
+export function encodeRecord(record: LogRecord): Uint8Array {
+  const fields: Record<string, unknown> = {};
+  // Only the record's own fields, so that an object with more of them does not leak into the bytes.
+  for (const key of [...COMMON_KEYS, ...KIND_KEYS[record.kind]]) fields[key] = record[key as keyof LogRecord];
+  const read = readRecord(new Fields(fields, 'record'));
+  return encodeCanonical({ ...read }, BODY_LIMITS);
 }
 
 /**
@@ -113,38 +39,18 @@ export function encodeRecord(record: UpdateRecord): Uint8Array {
  * @throws LogError; `VERSION_UNKNOWN` and `RECORD_KIND_UNKNOWN` say that a newer program may know it: ignore such a
  *   record, do not hold it against the peer that sent it
  */
-export function decodeRecord(body: Uint8Array): UpdateRecord {
-  const fields = new Fields(decodeCanonical(body, BODY_LIMITS), 'record');
-  fields.version(1);
-  const kind = fields.text('kind', { minBytes: 1, maxBytes: 64 });
-  if (kind !== 'update') {
-    throw new LogError('RECORD_KIND_UNKNOWN', `this program does not know records of kind ${kind}`, { kind });
-  }
-  fields.closed(KEYS);
-  const record: UpdateRecord = {
-    version: 1,
-    kind,
-    author: checkPublicKey(fields.bytes('author', PUBLIC_KEY_BYTES), 'record.author'),
-    charter: fields.id('charter'),
-    seq: fields.uint('seq', 0, MAX_SEQ),
-    prev: fields.idOrNull('prev'),
-    parents: fields.list('parents', 0, MAX_PARENTS).map((parent) => checkId(parent, 'record.parents')),
-    payload: fields.id('payload'),
-    title: fields.text('title', TITLE),
-    license: fields.text('license', LICENSE),
-    note: fields.text('note', NOTE),
-  };
-  checkLinks(record);
-  return record;
+export function decodeRecord(body: Uint8Array): LogRecord {
+  return readRecord(new Fields(decodeCanonical(body, BODY_LIMITS), 'record'));
 }
 
 /** Signs a record with its author's key. @throws LogError `BAD_KEY` when the key is not the author's */
-export function signRecord(record: UpdateRecord, key: SigningKey): SignedRecord {
+export function signRecord<R extends LogRecord>(record: R, key: SigningKey): SignedRecord<R> {
   if (compareBytes(record.author, key.publicKey) !== 0) {
     throw new LogError('BAD_KEY', 'the signing key is not the key of the record’s author', {});
   }
   const body = encodeRecord(record);
-  return { id: idOf(body), record: decodeRecord(body), body, signature: signBytes(key, DOMAIN, body) };
+  // A copy that is exactly what the bytes say, of the same kind.
+  return { id: idOf(body), record: decodeRecord(body) as R, body, signature: signBytes(key, DOMAIN, body) };
 }
 
 /** The form in which a record travels and is stored. */
@@ -154,30 +60,60 @@ export function encodeSigned(signed: SignedRecord): Uint8Array {
 
 /** Size, canonical form, fields and signature, in this order. @throws LogError */
 export function decodeSigned(bytes: Uint8Array): SignedRecord {
+  const signed = decodeStored(bytes);
+  if (!verifyBytes(signed.record.author, DOMAIN, signed.body, signed.signature)) {
+    throw new LogError('BAD_SIGNATURE', 'the signature is not the author’s over this record', {});
+  }
+  return signed;
+}
+
+/**
+ * The same without the signature: for bytes whose signature this program checked before it stored them, and that are
+ * known to be those.
+ *
+ * @throws LogError
+ */
+export function decodeStored(bytes: Uint8Array): SignedRecord {
   const fields = new Fields(decodeCanonical(bytes, SIGNED_LIMITS), 'signed record').closed(['body', 'signature']);
   const signature = fields.bytes('signature', SIGNATURE_BYTES);
   const body = fields.bytesUpTo('body', MAX_RECORD_BYTES);
-  const record = decodeRecord(body);
-  if (!verifyBytes(record.author, DOMAIN, body, signature)) {
-    throw new LogError('BAD_SIGNATURE', 'the signature is not the author’s over this record', {});
-  }
-  return { id: idOf(body), record, body, signature };
+  return { id: idOf(body), record: decodeRecord(body), body, signature };
 }
 
-function checkLinks(record: UpdateRecord): void {
-  if (record.parents.length > MAX_PARENTS) {
-    throw new LogError('OUT_OF_RANGE', `a record names at most ${MAX_PARENTS} parents`, {
-      parents: record.parents.length,
-      max: MAX_PARENTS,
-    });
+function readRecord(fields: Fields): LogRecord {
+  fields.version(1);
+  const kind = fields.text('kind', { minBytes: 1, maxBytes: 64 });
+  if (!Object.hasOwn(KIND_KEYS, kind)) {
+    throw new LogError('RECORD_KIND_UNKNOWN', `this program does not know records of kind ${kind}`, { kind });
   }
-  checkAscending(record.parents, 'record.parents', (a, b) => compareBytes(a.bytes, b.bytes));
-  const prev = record.prev;
-  if ((record.seq === 0) !== (prev === null)) {
-    throw new LogError('CHAIN_FIELDS', 'prev must be null exactly when seq is 0', { seq: record.seq });
+  const known = kind as LogRecord['kind'];
+  fields.closed([...COMMON_KEYS, ...KIND_KEYS[known]]);
+  const links = {
+    version: 1,
+    author: checkPublicKey(fields.bytes('author', PUBLIC_KEY_BYTES), 'record.author'),
+    charter: fields.id('charter'),
+    seq: fields.uint('seq', 0, MAX_SEQ),
+    prev: fields.idOrNull('prev'),
+    parents: fields.list('parents', 0, MAX_PARENTS).map((parent) => checkId(parent, 'record.parents')),
+  } as const;
+  checkLinks(links);
+  switch (known) {
+    case 'update':
+      return { ...links, kind: known, ...readUpdate(fields) };
+    case 'revocation':
+      return { ...links, kind: known, ...readRevocation(fields, links.parents) };
+    case 'amendment':
+      return { ...links, kind: known, ...readAmendment(fields) };
+  }
+}
+
+function checkLinks({ parents, prev, seq }: Pick<LogRecord, 'parents' | 'prev' | 'seq'>): void {
+  checkAscending(parents, 'record.parents', (a, b) => compareBytes(a.bytes, b.bytes));
+  if ((seq === 0) !== (prev === null)) {
+    throw new LogError('CHAIN_FIELDS', 'prev must be null exactly when seq is 0', { seq });
   }
   // The author's chain is then part of the causal past, and the canonical order keeps it.
-  if (prev !== null && !record.parents.some((parent) => parent.equals(prev))) {
-    throw new LogError('CHAIN_FIELDS', 'prev must be one of the parents', { seq: record.seq });
+  if (prev !== null && !parents.some((parent) => parent.equals(prev))) {
+    throw new LogError('CHAIN_FIELDS', 'prev must be one of the parents', { seq });
   }
 }

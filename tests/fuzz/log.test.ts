@@ -39,6 +39,7 @@ const head = {
   accepted: 1,
   held: 2,
   checkpoint: null,
+  sealed: null,
   counter: 9,
 };
 

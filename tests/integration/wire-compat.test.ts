@@ -93,10 +93,12 @@ async function startOurNode(source: BlockSource): Promise<OurNode> {
     community: COMMUNITY,
     judgeUpdate: ({ record }) => (decodeSigned(record).record.charter.equals(COMMUNITY) ? 'accept' : 'reject'),
     judgeHead: () => 'ignore',
+    judgeSeal: () => 'ignore',
     onUpdate: (message) => {
       updates.push(message);
     },
     onHead: () => {},
+    onSeal: () => {},
   });
   await topics.start();
   onCleanup(() => topics.stop());

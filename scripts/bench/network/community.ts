@@ -47,7 +47,7 @@ export async function makeCommunity(directory: string): Promise<BenchCommunity> 
 /** Makes `root` a home of the community, with keys of its own. */
 export async function joinHome({ base, charter }: BenchCommunity, root: string, signal: AbortSignal): Promise<string> {
   const home = homePaths(root);
-  await joinCommunity({ target: charter, base, peers: [], listen: [LOOPBACK] }, { home, signal });
+  await joinCommunity({ target: charter, base, peers: [], listen: [LOOPBACK], announce: [] }, { home, signal });
   return root;
 }
 

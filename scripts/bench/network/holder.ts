@@ -23,7 +23,7 @@ export class Holder extends EventEmitter<CommunityEvents> implements NetworkComm
   readonly book: RecordBook;
   readonly shelf = new CheckpointShelf();
   readonly view = undefined;
-  readonly offered = undefined;
+  readonly offered = () => undefined;
   readonly #home: HomePaths;
   readonly #charterBytes: Uint8Array;
   #network: Network | undefined;
@@ -47,6 +47,7 @@ export class Holder extends EventEmitter<CommunityEvents> implements NetworkComm
         listener: {
           onHeld: (records) => this.emit('held', records),
           onMissing: () => this.emit('missing'),
+          onSeal: () => {},
           onEquivocations: () => {},
         },
       },

@@ -15,6 +15,8 @@ import {
   encodeSignedHead,
   frontierOf,
   generateKey,
+  isSealEntry,
+  payloadOf,
   type SignedRecord,
   type SigningKey,
   signHead,
@@ -56,6 +58,7 @@ export class SyncNode {
         listener: {
           onHeld: () => events.emit('held'),
           onMissing: () => events.emit('missing'),
+          onSeal: () => {},
           onEquivocations: () => {},
         },
       },
@@ -99,15 +102,16 @@ export class SyncNode {
   /** Puts updates into the log alone, as if the disk had them. */
   remember(updates: Iterable<BenchUpdate>): void {
     for (const { signed, bytes } of updates) {
-      this.book.log.setPayload(signed.record.payload, bytes);
+      this.book.log.setPayload(payloadOf(signed.record)!, bytes);
       this.book.log.addRecord(signed);
     }
   }
 
   /** Asks a peer for what it has more, and waits until all of that is held. */
   async pull(peer: PeerId, held: number): Promise<void> {
-    await this.host.services.sync.pull(peer, async (records) => {
-      for (const signed of records) {
+    await this.host.services.sync.pull(peer, async (entries) => {
+      for (const signed of entries) {
+        if (isSealEntry(signed)) continue;
         const { outcome } = await this.book.take(signed, null, peer.toString());
         if (outcome === 'pending') this.#fetcher.brought(signed, peer.toString());
       }
@@ -139,6 +143,7 @@ function headOf({ log }: RecordBook, charter: CID, key: SigningKey): Uint8Array 
         node: key.publicKey,
         charter,
         recipe: charter,
+        sealed: null,
         ...frontierOf(log.heads()),
         accepted: log.size,
         held: log.size,

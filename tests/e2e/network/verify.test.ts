@@ -265,7 +265,7 @@ class Forge {
    */
   async merge(name: string, updates: readonly string[], how: { recipe?: true; lambda?: number }): Promise<string> {
     const home = homePaths(stage.path('ada'));
-    const payloads = new Map((await ada.api.log()).map(({ id, payload }) => [id, join(home.blobs, payload)]));
+    const payloads = new Map((await ada.api.log()).map(({ id, payload }) => [id, join(home.blobs, payload!)]));
     let state: string | null = null;
     for (const id of updates) {
       const to = stage.path(`state-${this.#states++}`);

@@ -9,6 +9,7 @@ import { DIAL_TICK_MS, TARGET_CONNECTIONS } from '../../../node/net/dialer.ts';
 import { dialableFrom } from '../../../node/net/known-peers.ts';
 import { Network } from '../../../node/net/network.ts';
 import { PeerBook } from '../../../node/net/peer-book.ts';
+import { announcedFromText } from '../../../node/peer-address.ts';
 import {
   type Blocks,
   blocks,
@@ -33,13 +34,16 @@ import {
   updateOf,
 } from '../../unit/node/support.ts';
 
-async function networkOf(pond: Pond, listen: readonly string[], fold = false) {
+/** Any peer's id. */
+const ID = '12D3KooWQhxWMZfgzUCGJV1s9ZXhd7nKYuRf5oE6KW8F9mFytoM1';
+
+async function networkOf(pond: Pond, listen: readonly string[], fold = false, announce: readonly string[] = []) {
   const home = await newHome(pond);
   const community = await openCommunity(pond, { home, fold });
   const book = new PeerBook({ path: home.peers });
   const start = async () => {
     const network = await Network.start(
-      { listen, charterBytes: pond.charterBytes },
+      { listen, announce, charterBytes: pond.charterBytes },
       { community, key: await loadOrCreateKey(home.nodeKey), book, logger: silent, listener: { onPeer: () => {} } },
     );
     onTestFinished(() => network.stop());
@@ -219,12 +223,40 @@ describe('a checkpoint', () => {
   test('that was finished before the node was on the network is offered all the same', async () => {
     const pond = await makePond();
     const { community, start } = await networkOf(pond, [], true);
-    await eventually(() => expect(community.offered).toBeDefined(), 30_000);
+    await eventually(() => expect(community.checkpoint).toBeDefined(), 30_000);
     const network = await start();
     await eventually(() => expect(network.heads.own).not.toBeNull());
     const { head } = decodeSignedHead(network.heads.own!);
-    expect(head.checkpoint?.toString()).toBe(community.offered!.document.toString());
+    expect(head.checkpoint?.toString()).toBe(community.offered(community.view!.recipeId)!.toString());
   }, 60_000);
+});
+
+describe('an address to announce', () => {
+  test('is told to others in place of those that the node listens on', async () => {
+    const pond = await makePond();
+    const plain = '/dns4/node.example.org/tcp/4001';
+    const { start } = await networkOf(pond, ['/ip4/127.0.0.1/tcp/0', '/ip4/127.0.0.1/tcp/0'], false, [plain]);
+    const proxied = await start();
+    expect(proxied.addresses()).toEqual([`${plain}/p2p/${proxied.peerId}`]);
+    expect(proxied.joinLines()).toEqual([`kinmerge:${pond.charterId}@${plain}/p2p/${proxied.peerId}`]);
+    const other = await startNode(pond);
+    proxied.book.learn(other.network.peerId, other.network.addresses(), 'configured');
+    await eventually(() => {
+      expect(other.network.book.get(proxied.peerId)?.addresses).toEqual([`${plain}/p2p/${proxied.peerId}`]);
+    });
+  });
+
+  test.each([
+    '/ip4/0.0.0.0/tcp/4001',
+    '/ip4/10.0.0.1/tcp/0',
+    '/ip4/10.0.0.1/udp/1',
+    'node:4001',
+    `/dns/a/tcp/1/p2p/${ID}`,
+  ])('that is %s is refused', (text) => {
+    expect(() => announcedFromText(text)).toThrowError(
+      expect.objectContaining({ code: 'USAGE', fields: { address: text } }),
+    );
+  });
 });
 
 describe('an address to listen on', () => {

@@ -14,6 +14,7 @@ import {
   sync,
 } from '../../../protocols/index.ts';
 import {
+  MAX_COMPARED,
   MAX_ENTRIES_PER_ROUND,
   MAX_NAMED,
   MAX_PAGE_ENTRIES,
@@ -23,7 +24,17 @@ import {
   REQUEST_RATE,
 } from '../../../protocols/sync/constants.ts';
 import { packChoices, packNode, packPrefixes, tagger } from '../../../protocols/sync/packing.ts';
-import { encodeSigned, entryId, IdTree, Log, type SignedRecord, sha256 } from '../../../src/log/index.ts';
+import {
+  encodeSigned,
+  entryId,
+  IdTree,
+  isSealEntry,
+  Log,
+  type LogEntry,
+  payloadOf,
+  type SignedRecord,
+  sha256,
+} from '../../../src/log/index.ts';
 import { follow, testCharter, testId, testKey } from '../../unit/log/helpers.ts';
 import { cbor, connect, failure, startNode, startRawPeer } from './support.ts';
 
@@ -41,10 +52,11 @@ interface Member {
   readonly lacks: { peer: PeerId; count: number; ids: readonly CID[] }[];
 }
 
-function keep(log: Log, records: readonly SignedRecord[]): void {
-  for (const signed of records) {
-    log.addRecord(signed);
-    log.setPayload(signed.record.payload, 100);
+function keep(log: Log, entries: readonly LogEntry[]): void {
+  for (const entry of entries) {
+    if (isSealEntry(entry)) continue;
+    log.addRecord(entry);
+    log.setPayload(payloadOf(entry.record)!, 100);
   }
 }
 
@@ -360,7 +372,7 @@ describe('peers that do not keep the protocol', () => {
     ['a difference without a node', 'MALFORMED', (a) => (a.status === 'hello' ? { ...a, node: new Uint8Array() } : a)],
     ['a page where a hello belongs', 'MALFORMED', () => pageOf([], true)],
     ['no dag-cbor', 'MALFORMED', () => new Uint8Array([0xff])],
-    ['an answer above its size', 'TOO_LARGE', () => new Uint8Array(400_000)],
+    ['an answer above its size', 'TOO_LARGE', () => new Uint8Array(600_000)],
     ['the end of the stream', 'TRUNCATED', () => undefined],
   ];
   test.each(cases)('%s: an error with a code that names the peer, and nothing is kept', async (_name, code, twist) => {
@@ -498,6 +510,31 @@ describe('peers that do not keep the protocol', () => {
     const error = await failure(client.node.services.sync.pull(peer, client.sink));
     expect(error.code).toBe('TIMEOUT');
     expect(client.log.size).toBe(1);
+  });
+
+  test('a client whose requests name much is limited sooner', async () => {
+    const server = await member(long.slice(0, 40));
+    const client = await member();
+    const stream = await client.node.dialProtocol(await connect(client.node, server.node), SYNC_PROTOCOL);
+    const messages = lpStream(stream);
+    const ask = async (request: unknown): Promise<Record<string, unknown>> => {
+      await messages.write(cbor(request));
+      return decode((await messages.read()).subarray());
+    };
+    await ask({
+      kind: 'hello',
+      charter: COMMUNITY.id,
+      digest: new Uint8Array(32),
+      size: 0,
+      head: null,
+      salt: new Uint8Array(16),
+    });
+    const prefixes = packPrefixes(Array(MAX_COMPARED).fill('0123456789abcdef'));
+    let served = 0;
+    let answer = await ask({ kind: 'compare', prefixes });
+    for (; answer.status === 'nodes'; served++) answer = await ask({ kind: 'compare', prefixes });
+    expect(answer).toMatchObject({ status: 'refused', reason: 'rate-limited' });
+    expect(served).toBeLessThan(REQUEST_RATE.burst / 10);
   });
 
   test('a server refuses what is no request, and serves the next one', async () => {

@@ -31,12 +31,14 @@ async function member(changes: Partial<TopicsInit> = {}): Promise<Member> {
     community: COMMUNITY,
     judgeUpdate: () => 'accept',
     judgeHead: () => 'accept',
+    judgeSeal: () => 'accept',
     onUpdate: (message) => {
       updates.push(message);
     },
     onHead: (head) => {
       heads.push(head);
     },
+    onSeal: () => {},
     ...changes,
   });
   await topics.start();

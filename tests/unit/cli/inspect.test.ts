@@ -16,7 +16,7 @@ import {
   keyToText,
   manifestOf,
   recipeId,
-  type SignedRecord,
+  type SignedUpdate,
   signHead,
   signRecord,
 } from '../../../src/log/index.ts';
@@ -45,7 +45,7 @@ const community = charterId(charterBytes);
 
 let dir: string;
 let payload: Uint8Array;
-let record: SignedRecord;
+let record: SignedUpdate;
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'kinmerge-inspect-'));
@@ -132,6 +132,7 @@ describe('by their content, whatever their names', () => {
         accepted: 1,
         held: 1,
         checkpoint: null,
+        sealed: null,
         counter: 7,
       },
       key,

@@ -139,7 +139,7 @@ describe('every gate, at its threshold', () => {
   it('declines equivocation before it looks at anything else', () => {
     const decision = last([{ ...update('a'), payload: { fault: 'BAD_SCALE', message: 'no' }, equivocation: true }]);
     expect(decision).toMatchObject({ accepted: false, gate: 'equivocation' });
-    expect(decision.gates.map(({ verdict }) => verdict)).toEqual(['fail', ...Array(10).fill('not reached')]);
+    expect(decision.gates.map(({ verdict }) => verdict)).toEqual(['fail', ...Array(11).fill('not reached')]);
     expect(last([{ ...update('a'), equivocation: false }]).accepted).toBe(true);
   });
 
@@ -165,8 +165,67 @@ describe('every gate, at its threshold', () => {
   });
 
   it('lists the gates in their documented order', () => {
-    const gates = last([update('a')]).gates.map(({ gate }) => gate);
+    const budget = { updates: 1, bytes: 1, most: { updates: 1, bytes: 1 } };
+    const gates = last([{ ...update('a'), budget }]).gates.map(({ gate }) => gate);
     expect(gates.filter((gate, k) => gate !== gates[k - 1])).toEqual([...GATES]);
+  });
+});
+
+describe('the rules in effect', () => {
+  const budget = { updates: 3, bytes: 100, most: { updates: 3, bytes: 100 } };
+
+  it('decline an author that is no member, and one beyond its budget', () => {
+    expect(last([{ ...update('a'), member: false }])).toMatchObject({ accepted: false, gate: 'membership' });
+    expect(last([{ ...update('a'), member: true, budget }]).accepted).toBe(true);
+    for (const beyond of [{ updates: 4 }, { bytes: 101 }]) {
+      const decision = last([{ ...update('a'), budget: { ...budget, ...beyond } }]);
+      expect(decision).toMatchObject({ accepted: false, gate: 'budget' });
+    }
+  });
+
+  it('hold from where they change, and keep what was decided before', () => {
+    const admission = new Admission(policy);
+    const decide = (id: string, norm: number) => admission.next(update(id, { norm }), () => related(0.1)).decision!;
+    expect(decide('a', 100).accepted).toBe(true);
+    admission.policy = { ...policy, maxNorm: 50 };
+    expect(decide('b', 51)).toMatchObject({ accepted: false, gate: 'bounds' });
+    expect(admission.accepted).toEqual(['a']);
+  });
+});
+
+describe('what is taken out', () => {
+  const three = (pair: (a: string, b: string) => Pair) => {
+    const admission = new Admission({ ...policy, minReference: 1 });
+    const decide = (id: string, norm = 1) => admission.next(update(id, { norm }), pair).decision!;
+    return { admission, decide };
+  };
+
+  it('leaves kinship, norms and the opposite gate for later updates, and stays in the duplicate gate', () => {
+    const cosines: Record<string, number> = { a: -0.9, b: 0.5 };
+    const { admission, decide } = three((x, y) => (x === 'a' || x === 'b' ? related(0.1) : related(cosines[y] ?? 0.1)));
+    decide('a', 1);
+    decide('b', 2);
+    expect(decide('c')).toMatchObject({ gate: 'opposite' });
+    expect(admission.takeOut('a')).toBe(true);
+    expect(admission.accepted).toEqual(['b']);
+    const after = decide('d', 2);
+    expect(after.accepted).toBe(true);
+    expect(row(after, 'norm').measured).toBe(1);
+    expect(row(after, 'kinship').measured).toBeCloseTo(0.5);
+    cosines.a = 0.99;
+    expect(decide('e', 2)).toMatchObject({ gate: 'duplicate' });
+  });
+
+  it('is told once, and never for what is not accepted', () => {
+    const { admission, decide } = three(() => related(0.1));
+    decide('a');
+    expect(decide('b', 1000).accepted).toBe(false);
+    expect([admission.takeOut('a'), admission.takeOut('a'), admission.takeOut('b'), admission.takeOut('x')]).toEqual([
+      true,
+      false,
+      false,
+      false,
+    ]);
   });
 });
 

@@ -48,6 +48,7 @@ describe('explaining a decision', () => {
     expect(columns).toEqual(['gate', 'measured', 'value', 'limit', 'verdict', 'note']);
     expect(rows).toEqual([
       ['equivocation', "author's records", 'one record per seq', 'one record per seq', 'pass', ''],
+      ['membership', 'author', 'a member', 'a member', 'pass', ''],
       ['bounds', 'payload', 'decodes', 'decodes', 'pass', ''],
       ['bounds', 'payload bytes', '321', 'at most 2147483648', 'pass', ''],
       ['bounds', 'norm', '1', 'above 0', 'pass', ''],
@@ -70,15 +71,15 @@ describe('explaining a decision', () => {
 
   it('shows all digits where fewer would hide that a limit is passed', () => {
     const beyond = neighbour(0.95, 1);
-    expect(explainTable(decisions(beyond)[1]!).rows[8]![2]).toBe(String(beyond));
-    expect(explainTable(decisions(0.123456789)[1]!).rows[8]![2]).toBe('0.123457');
+    expect(explainTable(decisions(beyond)[1]!).rows[9]![2]).toBe(String(beyond));
+    expect(explainTable(decisions(0.123456789)[1]!).rows[9]![2]).toBe('0.123457');
   });
 
   it('prints an aligned table and what kinship cannot tell', () => {
     const lines = explain(decisions(1)[1]!);
     expect(lines[0]).toMatch(/^Update second is declined by duplicate/);
     expect(lines.at(-1)).toBe(KINSHIP_CAVEAT);
-    const table = lines.slice(2, 14);
+    const table = lines.slice(2, 15);
     const column = table[0]!.indexOf('verdict');
     expect(table.slice(1).map((line) => line.slice(column).split(/ {2,}/)[0])).toEqual(
       decisions(1)[1]!.gates.map(({ verdict }) => verdict),

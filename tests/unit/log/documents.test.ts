@@ -139,6 +139,7 @@ describe('head', () => {
     accepted: 3,
     held: 4,
     checkpoint: testId(4),
+    sealed: null,
     counter: 7,
   };
   const wire = (

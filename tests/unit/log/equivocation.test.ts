@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type CharterInput, Log, type LogOptions, type SignedRecord } from '../../../src/log/index.ts';
+import { type CharterInput, Log, type LogOptions, type SignedUpdate } from '../../../src/log/index.ts';
 import { follow, testCharter, testId, testKey } from './helpers.ts';
 
 const [a, b] = [testKey(1), testKey(2)];
@@ -16,9 +16,9 @@ function makeLog(
   };
 }
 
-function add(log: Log, record: SignedRecord) {
+function add(log: Log, record: SignedUpdate) {
   log.setPayload(record.record.payload, BYTES);
-  return log.addRecord(record);
+  return log.addRecord(record, 'a peer');
 }
 
 const community = testId(0);
@@ -36,7 +36,7 @@ describe('an equivocator’s further records', () => {
 
   it('are superfluous from the proven seq on, and not before it: an earlier fork declines more', () => {
     const { log, of } = makeLog();
-    const chain: SignedRecord[] = [];
+    const chain: SignedUpdate[] = [];
     for (let i = 0; i < 4; i++) chain.push(of(a, community, chain.at(-1) ?? null));
     for (const record of chain) add(log, record);
     const fork = of(a, community, chain[1]!, [], { title: 'other' });
@@ -62,7 +62,7 @@ describe('an equivocator’s further records', () => {
     const waiting = [];
     for (let i = 0; i < 5; i++) {
       const record = other.of(b, community, null, [], { title: `w${i}`, payload: testId(100 + i) });
-      waiting.push(other.log.addRecord(record).outcome);
+      waiting.push(other.log.addRecord(record, 'a peer').outcome);
     }
     expect(waiting).toEqual(['pending', 'pending', 'pending', 'refused', 'refused']);
   });
@@ -88,6 +88,29 @@ describe('an equivocator’s further records', () => {
     expect(log.state(child.id)).toBe('held');
   });
 
+  it('come also where another author built on the end of a chain of them', () => {
+    const { log, of } = makeLog({ budgets: { updates: 3, bytes: 2 ** 40 } });
+    for (let i = 0; i < 3; i++) add(log, of(a, community, null, [], { title: `${i}` }));
+    const first = of(a, community, null, [], { title: 'excess' });
+    const second = of(a, community, first);
+    const child = of(b, community, null, [second]);
+    for (const record of [child, second]) expect(add(log, record).outcome).toBe('pending');
+    expect(add(log, first).outcome).toBe('held');
+    expect(log.state(child.id)).toBe('held');
+  });
+
+  it('stay held at the next start, in whatever order they are read', () => {
+    const { log, of } = makeLog({ budgets: { updates: 2, bytes: 2 ** 40 } });
+    for (let i = 0; i < 2; i++) add(log, of(a, community, null, [], { title: `${i}` }));
+    const excess = of(a, community, null, [], { title: 'excess' });
+    const child = of(b, community, null, [excess]);
+    for (const record of [child, excess]) add(log, record);
+    const again = makeLog({ budgets: { updates: 2, bytes: 2 ** 40 } }).log;
+    again.setPayload(child.record.payload, BYTES);
+    for (const record of log.held()) again.addRecord(record);
+    expect([...again.held()].map(({ id }) => id)).toEqual([...log.held()].map(({ id }) => id));
+  });
+
   it('are no parents of the next record, which would keep them for ever', () => {
     const { log, of } = makeLog();
     const good = of(b, community, null);
@@ -100,7 +123,7 @@ describe('an equivocator’s further records', () => {
 describe('payloads of waiting records', () => {
   const limits = { payloadBytes: 250 };
   const chain = (of: typeof follow, length: number) => {
-    const made: SignedRecord[] = [];
+    const made: SignedUpdate[] = [];
     for (let i = 0; i < length; i++) made.push(of(a, community, made.at(-1) ?? null, [], { payload: testId(100 + i) }));
     return made;
   };

@@ -54,10 +54,11 @@ describe('the formats of version 1', () => {
         accepted: 1,
         held: 2,
         checkpoint: null,
+        sealed: null,
         counter: 9,
       },
       key,
     );
-    expect(idOf(head.body).toString()).toBe('bafyreignt5xzkit7t2hc364ps5jsxeqy6ugurpsrfjsrkhny3kw6zbli44');
+    expect(idOf(head.body).toString()).toBe('bafyreic3gedtsnz5vor7tqyz5ficut76lyzvpekvfpy3mmqjhdy4ek2o64');
   });
 });

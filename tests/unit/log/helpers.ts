@@ -10,6 +10,7 @@ import {
   keyFromSeed,
   LogError,
   type SignedRecord,
+  type SignedUpdate,
   type SigningKey,
   signRecord,
   type UpdateRecord,
@@ -97,7 +98,7 @@ export function follow(
   prev: SignedRecord | null,
   parents: readonly SignedRecord[] = [],
   changes: Partial<UpdateRecord> = {},
-): SignedRecord {
+): SignedUpdate {
   const ids = new Map([...parents, ...(prev === null ? [] : [prev])].map(({ id }) => [id.toString(), id]));
   return signRecord(
     recordOf(author, {

@@ -8,6 +8,7 @@ import {
   type LogOptions,
   MAX_LOOSE_PAYLOADS,
   MAX_PARENTS,
+  payloadOf,
   type SignedRecord,
   signRecord,
 } from '../../../src/log/index.ts';
@@ -25,7 +26,7 @@ function makeLog(changes: Partial<CharterInput> = {}, options: Partial<LogOption
 
 function addAll(log: Log, records: readonly SignedRecord[], size = 100): void {
   for (const record of records) {
-    log.setPayload(record.record.payload, size);
+    log.setPayload(payloadOf(record.record)!, size);
     log.addRecord(record);
   }
 }
@@ -60,7 +61,7 @@ describe('held and pending', () => {
     expect(log.pendingSize).toBe(0);
     expect(texts(log.heads())).toEqual([a1.id.toString()]);
     expect(texts(log.children(a0.id))).toEqual(ids([b0, a1]));
-    expect(log.totals(a1.id)).toEqual({ updates: 2, bytes: 20 });
+    expect(log.totals(a1.id)).toEqual({ updates: 2, bytes: 20, revocations: 0 });
     expect(log.addRecord(a0)).toMatchObject({ outcome: 'known', state: 'held' });
   });
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import {
+  charterPast,
   checkValidity,
   type KnownRecord,
   type UpdateRecord,
@@ -18,12 +19,19 @@ const { charter, id } = testCharter({
 const prev = testId(10);
 const first = recordOf(author, { charter: id });
 const third = recordOf(author, { charter: id, seq: 2, prev, parents: [prev] });
-const before: KnownRecord = { author: author.publicKey, seq: 1, totals: { updates: 2, bytes: 400 } };
+const before: KnownRecord = {
+  author: author.publicKey,
+  seq: 1,
+  totals: { updates: 2, bytes: 400, revocations: 0 },
+  kind: 'update',
+  past: charterPast(charter),
+};
 
 function judge(record: UpdateRecord, size?: number, known?: KnownRecord | 'invalid'): Validity {
   const context: ValidityContext = {
     charter,
     charterId: id,
+    charterPast: charterPast(charter),
     record: (cid) => (cid.equals(prev) ? known : undefined),
     payloadSize: () => size,
   };
@@ -32,8 +40,11 @@ function judge(record: UpdateRecord, size?: number, known?: KnownRecord | 'inval
 
 describe('validity', () => {
   it('counts updates and payload bytes along the author’s chain', () => {
-    expect(judge(first, 600)).toEqual({ verdict: 'valid', totals: { updates: 1, bytes: 600 } });
-    expect(judge(third, 600, before)).toEqual({ verdict: 'valid', totals: { updates: 3, bytes: 1000 } });
+    expect(judge(first, 600)).toEqual({ verdict: 'valid', totals: { updates: 1, bytes: 600, revocations: 0 } });
+    expect(judge(third, 600, before)).toEqual({
+      verdict: 'valid',
+      totals: { updates: 3, bytes: 1000, revocations: 0 },
+    });
   });
 
   it.each<[string, string, Validity]>([
@@ -44,8 +55,16 @@ describe('validity', () => {
     ['a seq that stands still', 'CHAIN_BROKEN', judge(third, 1, { ...before, seq: 2 })],
     ['an empty payload', 'PAYLOAD_EMPTY', judge(first, 0)],
     ['a payload one byte too large', 'PAYLOAD_TOO_LARGE', judge(first, 601)],
-    ['one update too many', 'BUDGET_UPDATES', judge(third, 1, { ...before, totals: { updates: 3, bytes: 1 } })],
-    ['one byte too many', 'BUDGET_BYTES', judge(third, 600, { ...before, totals: { updates: 2, bytes: 401 } })],
+    [
+      'one update too many',
+      'BUDGET_UPDATES',
+      judge(third, 1, { ...before, totals: { updates: 3, bytes: 1, revocations: 0 } }),
+    ],
+    [
+      'one byte too many',
+      'BUDGET_BYTES',
+      judge(third, 600, { ...before, totals: { updates: 2, bytes: 401, revocations: 0 } }),
+    ],
     ['an invalid parent', 'ANCESTOR_INVALID', judge(third, 1, 'invalid')],
   ])('calls %s invalid', (_, code, validity) => {
     expect(validity).toMatchObject({ verdict: 'invalid', code });
@@ -60,9 +79,11 @@ describe('validity', () => {
 
   it('is certain early where the missing pieces cannot change the verdict', () => {
     expect(judge(third, undefined, { ...before, seq: 7 })).toMatchObject({ code: 'CHAIN_BROKEN' });
-    expect(judge(third, undefined, { ...before, totals: { updates: 3, bytes: 1 } })).toMatchObject({
+    expect(judge(third, undefined, { ...before, totals: { updates: 3, bytes: 1, revocations: 0 } })).toMatchObject({
       code: 'BUDGET_UPDATES',
     });
-    expect(judge(third, 601)).toMatchObject({ code: 'PAYLOAD_TOO_LARGE' });
+    // An amendment among ancestors that are not known may allow what the charter does not.
+    expect(judge(third, 601)).toEqual({ verdict: 'unknown', records: [prev], payloads: [] });
+    expect(judge(third, 601, { ...before, totals: null })).toMatchObject({ code: 'PAYLOAD_TOO_LARGE' });
   });
 });

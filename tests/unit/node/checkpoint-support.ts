@@ -154,6 +154,7 @@ export async function startPeer(
           node: key.publicKey,
           charter: shore.charterId,
           recipe,
+          sealed: null,
           checkpoint,
           ...frontierOf(log.heads()),
           accepted: 0,

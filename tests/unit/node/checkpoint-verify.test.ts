@@ -126,9 +126,9 @@ describe('the updates that a checkpoint was decided on', () => {
     for (const signed of chain) await writeFile(join(home.records, signed.id.toString()), encodeSigned(signed));
     await writeFile(join(home.objects, id.toString()), bytes);
     await writeFile(join(home.blobs, id.toString()), payload);
-    const log = await readClosure(home, shore, [chain.at(-1)!.id]);
+    const log = await readClosure(home, shore, { frontier: [chain.at(-1)!.id], seal: null });
     expect([log.size, log.pendingSize]).toEqual([count, 0]);
-    const half = await readClosure(home, shore, [chain[99]!.id]);
+    const half = await readClosure(home, shore, { frontier: [chain[99]!.id], seal: null });
     expect(half.size).toBe(100);
   });
 
@@ -138,12 +138,12 @@ describe('the updates that a checkpoint was decided on', () => {
     const book = await openBook(shore, home);
     const made = await updates(shore, 3);
     for (const { signed, payload } of made) await book.take(signed, payload, 'a peer');
-    const log = await readClosure(home, shore, book.log.heads());
+    const log = await readClosure(home, shore, { frontier: book.log.heads(), seal: null });
     expect([...log.held()].map(({ id }) => id.toString()).sort()).toEqual(
       made.map(({ signed }) => signed.id.toString()).sort(),
     );
     await rm(book.blobs.path(made[0]!.signed.record.payload));
-    await expect(readClosure(home, shore, book.log.heads())).rejects.toMatchObject({
+    await expect(readClosure(home, shore, { frontier: book.log.heads(), seal: null })).rejects.toMatchObject({
       code: 'UPDATE_UNKNOWN',
       fields: { missing: [made[0]!.signed.id.toString()] },
     });

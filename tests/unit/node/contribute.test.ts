@@ -236,7 +236,7 @@ describe('judging gossip', () => {
     const book = await openBook(pond, await newHome(pond));
     const { signed } = await updateOf(pond, testKey(1), payloadOf(pond, 1));
     const body: Record<string, unknown> = decode(signed.body);
-    for (const change of [{ version: 2 }, { kind: 'revocation' }]) {
+    for (const change of [{ version: 2 }, { kind: 'vote' }]) {
       const record = encode({ body: encode({ ...body, ...change }), signature: signed.signature });
       expect(await judgeUpdate(book, { record, payload: null }, from, () => expect.unreachable())).toBe('ignore');
     }

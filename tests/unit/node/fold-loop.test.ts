@@ -3,15 +3,13 @@ import { join } from 'node:path';
 import type { CID } from 'multiformats/cid';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type FoldedCheckpoint, FoldLoop, type FoldTarget, KEPT_CHECKPOINTS } from '../../../node/core/fold-loop.ts';
+import { DEFAULT_FOLD_STATES } from '../../../node/core/limits.ts';
 import { BlobStore } from '../../../node/stores/blob-store.ts';
 import type { MergeCalls } from '../../../node/work/merge-calls.ts';
 import { WorkerThread } from '../../../node/work/rpc.ts';
 import { openCheckpoint } from '../../../src/tensors/index.ts';
 import { testId, testKey } from '../log/helpers.ts';
 import { eventually, makePond, type Pond, payloadOf, silent, type Update, updateOf } from './support.ts';
-
-/** States that are kept at most: the newest, the one before it, and one further back. */
-const MAX_STATES = 3;
 
 interface Scene {
   readonly pond: Pond;
@@ -103,10 +101,10 @@ async function weights(path: string): Promise<Buffer> {
 describe('the fold loop', () => {
   test('makes the checkpoint of a recipe, and the base for a recipe of no updates', async () => {
     const at = await scene(2);
-    at.loop.aim(target(0, []));
+    at.loop.aim({ sealed: null, newest: target(0, []) });
     await reached(at, testId(0));
     expect(await weights(at.finished.at(-1)!.path)).toEqual(await weights(at.pond.base));
-    at.loop.aim(target(1, at.made));
+    at.loop.aim({ sealed: null, newest: target(1, at.made) });
     await reached(at, testId(1));
     expect(at.loop.checkpoint).toEqual({
       recipe: testId(1).toString(),
@@ -122,9 +120,9 @@ describe('the fold loop', () => {
 
   test('targets that come meanwhile coalesce into the newest', async () => {
     const at = await scene(3);
-    for (let i = 1; i <= 3; i++) at.loop.aim(target(i, at.made.slice(0, i)));
-    for (let i = 10; i < 40; i++) at.loop.aim(target(i, at.made.slice(0, 2)));
-    at.loop.aim(target(40, at.made));
+    for (let i = 1; i <= 3; i++) at.loop.aim({ sealed: null, newest: target(i, at.made.slice(0, i)) });
+    for (let i = 10; i < 40; i++) at.loop.aim({ sealed: null, newest: target(i, at.made.slice(0, 2)) });
+    at.loop.aim({ sealed: null, newest: target(40, at.made) });
     await reached(at, testId(40));
     expect(at.finished.map(({ recipe }) => recipe)).toEqual([testId(40).toString()]);
     expect(at.steps.filter(([done, total]) => done === total)).toHaveLength(1);
@@ -133,16 +131,16 @@ describe('the fold loop', () => {
   test('a late update that lands before the end starts from the longest kept prefix, and gives the same weights', async () => {
     const at = await scene(6);
     const straight = [0, 1, 2, 3, 5, 4].map((i) => at.made[i]!);
-    at.loop.aim(target(1, at.made.slice(0, 5)));
+    at.loop.aim({ sealed: null, newest: target(1, at.made.slice(0, 5)) });
     await reached(at, testId(1));
     at.steps.length = 0;
-    at.loop.aim(target(2, straight));
+    at.loop.aim({ sealed: null, newest: target(2, straight) });
     await reached(at, testId(2));
     expect(at.steps[0]).toEqual([4, 6]);
     const quick = await weights(at.loop.checkpoint!.path);
 
     const fresh = await scene(6);
-    fresh.loop.aim(target(2, straight));
+    fresh.loop.aim({ sealed: null, newest: target(2, straight) });
     await reached(fresh, testId(2));
     expect(fresh.steps[0]).toEqual([0, 6]);
     expect(await weights(fresh.loop.checkpoint!.path)).toEqual(quick);
@@ -151,25 +149,25 @@ describe('the fold loop', () => {
   test('keeps a bounded number of states and checkpoints', async () => {
     const at = await scene(7);
     for (let i = 1; i <= 7; i++) {
-      at.loop.aim(target(i, at.made.slice(0, i)));
+      at.loop.aim({ sealed: null, newest: target(i, at.made.slice(0, i)) });
       await reached(at, testId(i));
       await eventually(async () => {
         expect((await readdir(at.pond.home.checkpoints)).length).toBeLessThanOrEqual(KEPT_CHECKPOINTS);
       });
-      expect((await readdir(at.pond.home.fold)).length).toBeLessThanOrEqual(MAX_STATES);
+      expect((await readdir(at.pond.home.fold)).length).toBeLessThanOrEqual(DEFAULT_FOLD_STATES);
     }
     expect(await readdir(at.pond.home.checkpoints)).toContain(testId(7).toString());
   });
 
   test('goes on after a restart from what was folded', async () => {
     const at = await scene(3);
-    at.loop.aim(target(1, at.made.slice(0, 2)));
+    at.loop.aim({ sealed: null, newest: target(1, at.made.slice(0, 2)) });
     await reached(at, testId(1));
     await at.loop.stop();
     at.steps.length = 0;
     const next = await at.again();
     onTestFinished(() => next.stop());
-    next.aim(target(2, at.made));
+    next.aim({ sealed: null, newest: target(2, at.made) });
     await reached(at, testId(2));
     expect(at.steps).toEqual([
       [2, 3],
@@ -181,7 +179,7 @@ describe('the fold loop', () => {
     const at = await scene(1);
     const file = at.blobs.path(at.made[0]!.manifest.id);
     await rename(file, `${file}.away`);
-    at.loop.aim(target(1, at.made));
+    at.loop.aim({ sealed: null, newest: target(1, at.made) });
     await eventually(() => expect(at.problems).toHaveLength(1));
     expect(at.problems[0]).toMatchObject({ code: expect.any(String), message: expect.stringMatching(/./) });
     expect(at.finished).toEqual([]);
@@ -193,7 +191,7 @@ describe('the fold loop', () => {
   test('asking for the same recipe again does not restart its export', async () => {
     const at = await scene(1);
     // At every turn of the event loop: a burst of declined updates asks for the same recipe each time.
-    const asking = setInterval(() => at.loop.aim(target(1, at.made)), 1);
+    const asking = setInterval(() => at.loop.aim({ sealed: null, newest: target(1, at.made) }), 1);
     onTestFinished(() => clearInterval(asking));
     await reached(at, testId(1));
     expect(at.finished).toHaveLength(1);
@@ -205,7 +203,7 @@ describe('the fold loop', () => {
     const { home } = at.pond;
     await rm(home.checkpoints, { recursive: true });
     await writeFile(home.checkpoints, 'in the way');
-    at.loop.aim(target(1, at.made));
+    at.loop.aim({ sealed: null, newest: target(1, at.made) });
     await eventually(() => expect(at.problems.length).toBeGreaterThanOrEqual(2));
     expect(await readdir(home.fold)).toHaveLength(2);
     await rm(home.checkpoints);
@@ -216,14 +214,14 @@ describe('the fold loop', () => {
 
   test('a damaged state is folded again from the start', async () => {
     const at = await scene(2);
-    at.loop.aim(target(1, at.made.slice(0, 1)));
+    at.loop.aim({ sealed: null, newest: target(1, at.made.slice(0, 1)) });
     await reached(at, testId(1));
     const [state] = await readdir(at.pond.home.fold);
     const damaged = join(at.pond.home.fold, state!);
     for (const name of await readdir(damaged)) {
       if (name.endsWith('.safetensors')) await truncate(join(damaged, name), 100);
     }
-    at.loop.aim(target(2, at.made));
+    at.loop.aim({ sealed: null, newest: target(2, at.made) });
     await reached(at, testId(2));
     expect(at.problems.filter((problem) => problem !== null).length).toBeGreaterThan(0);
     expect(at.steps.at(-1)).toEqual([2, 2]);
@@ -234,17 +232,17 @@ describe('the fold loop', () => {
     const at = await scene(2);
     const file = at.blobs.path(at.made[1]!.manifest.id);
     await rename(file, `${file}.away`);
-    at.loop.aim(target(1, at.made.slice(1)));
+    at.loop.aim({ sealed: null, newest: target(1, at.made.slice(1)) });
     await eventually(() => expect(at.problems.length).toBeGreaterThan(0));
     const start = performance.now();
-    at.loop.aim(target(2, at.made.slice(0, 1)));
+    at.loop.aim({ sealed: null, newest: target(2, at.made.slice(0, 1)) });
     await reached(at, testId(2));
     expect(performance.now() - start).toBeLessThan(10_000);
   });
 
   test('stopping in the middle of a fold leaves nothing running and nothing half-written', async () => {
     const at = await scene(5);
-    at.loop.aim(target(1, at.made));
+    at.loop.aim({ sealed: null, newest: target(1, at.made) });
     await eventually(() => expect(at.steps.length).toBeGreaterThan(1));
     await at.loop.stop();
     const { length } = at.steps;
@@ -254,7 +252,7 @@ describe('the fold loop', () => {
     expect(at.steps).toHaveLength(length);
     expect(at.finished).toEqual([]);
     expect(await readdir(at.pond.home.fold)).toEqual(left);
-    at.loop.aim(target(2, []));
+    at.loop.aim({ sealed: null, newest: target(2, []) });
     await at.loop.stop();
     expect(at.finished).toEqual([]);
   });

@@ -19,6 +19,7 @@ function head(key: SigningKey, changes: Partial<Head> = {}): Uint8Array {
         accepted: 0,
         held: 1,
         checkpoint: null,
+        sealed: null,
         counter: 10,
         ...changes,
       },
@@ -128,14 +129,15 @@ describe('the own head', () => {
     recipeId: testId(3),
     frontier: [testId(4)],
     accepted: [{}, {}],
-    updates: [{}, {}, {}],
+    records: [{}, {}, {}],
+    sealed: null,
   } as unknown as View;
 
   test('says what the view holds, and its counter grows also within one millisecond', () => {
     const own = heads();
     expect(own.own).toBeNull();
-    const first = decodeSignedHead(own.sign(view, null)).head;
-    const second = decodeSignedHead(own.sign(view, testId(5))).head;
+    const first = decodeSignedHead(own.sign(view, () => undefined)).head;
+    const second = decodeSignedHead(own.sign(view, () => testId(5))).head;
     expect(first).toMatchObject({ accepted: 2, held: 3, checkpoint: null, truncated: false });
     expect(first.recipe.equals(testId(3))).toBe(true);
     expect(second.counter).toBeGreaterThan(first.counter);

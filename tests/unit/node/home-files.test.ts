@@ -8,14 +8,27 @@ import { keyToPem } from '../../../src/log/index.ts';
 import { testKey } from '../log/helpers.ts';
 import { scratch } from './support.ts';
 
-const CONFIG = { layout: 1, community: 'bafy', base: null, listen: ['/ip4/0.0.0.0/tcp/1'], bootstrap: [] } as const;
+const CONFIG = {
+  layout: 1,
+  community: 'bafy',
+  base: null,
+  listen: ['/ip4/0.0.0.0/tcp/1'],
+  announce: ['/dns/node.example.org/tcp/2'],
+  bootstrap: [],
+} as const;
 
 describe('the configuration of a home', () => {
   test('comes back as it was written', async () => {
     const path = join(await scratch(), 'config.json');
-    const config = { ...CONFIG, listen: [...CONFIG.listen], bootstrap: [] };
+    const config = { ...CONFIG, listen: [...CONFIG.listen], announce: [...CONFIG.announce], bootstrap: [] };
     await writeConfig(path, config);
     expect(await readConfig(path)).toEqual(config);
+  });
+
+  test('that an earlier version wrote announces nothing', async () => {
+    const path = join(await scratch(), 'config.json');
+    await writeFile(path, JSON.stringify({ ...CONFIG, announce: undefined }));
+    expect((await readConfig(path)).announce).toEqual([]);
   });
 
   test('that is missing means that the home joined nothing', async () => {

@@ -4,13 +4,24 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { Judge } from '../../../node/core/judge.ts';
 import { PairFile } from '../../../node/core/pair-file.ts';
 import { type PairEntry, PairTable } from '../../../node/core/pair-table.ts';
-import { orderedUpdates } from '../../../node/core/view.ts';
 import type { PayloadCalls } from '../../../node/work/payload-calls.ts';
 import { WorkerThread } from '../../../node/work/rpc.ts';
 import { checkPayload, openPayload } from '../../../src/codec/index.ts';
-import { measurePair, measurePairs } from '../../../src/kinship/index.ts';
+import type { Step } from '../../../src/history/index.ts';
+import { type Decision, measurePair, measurePairs } from '../../../src/kinship/index.ts';
 import { testId } from '../log/helpers.ts';
-import { keptLog, makePond, newHome, openBook, payloadOf, random, scratch, silent, updates } from './support.ts';
+import {
+  keptLog,
+  makePond,
+  newHome,
+  openBook,
+  payloadOf,
+  random,
+  scratch,
+  silent,
+  stepsOf,
+  updates,
+} from './support.ts';
 
 const entry = (a: number, b: number, cosine: number | null, fixed: bigint): PairEntry => ({
   a: testId(a),
@@ -158,21 +169,18 @@ describe('admission was quadratic in calls and forgot its comparisons at every s
       return jobs.map(({ others }) => others.length);
     };
     const make = (kept = true) =>
-      new Judge(
-        { policy: pond.charter.admission },
-        {
-          worker,
-          files: book.blobs,
-          ...(kept && { pairs: new PairFile({ path: home.pairs }, { logger: silent }) }),
-        },
-      );
-    return { pond, home, book, make, compared, order: orderedUpdates(book.log, pond.charterId) };
+      new Judge({
+        worker,
+        files: book.blobs,
+        ...(kept && { pairs: new PairFile({ path: home.pairs }, { logger: silent }) }),
+      });
+    return { pond, home, book, make, compared, order: stepsOf(pond, book.log) };
   }
 
   test('one call compares an update with all accepted ones; a new judge over the same file compares nothing', async () => {
     const { make, compared, order } = await setting();
     const decisions = await make().decide(order);
-    expect(decisions.filter(({ accepted }) => accepted)).toHaveLength(6);
+    expect(decisions.filter((result) => (result as Decision | null)?.accepted)).toHaveLength(6);
     expect(compared()).toEqual([1, 2, 3, 4, 5]);
     expect(await make().decide(order)).toEqual(decisions);
     expect(compared()).toEqual([]);
@@ -187,7 +195,8 @@ describe('admission was quadratic in calls and forgot its comparisons at every s
     const judge = make();
     await judge.decide(before);
     const kept = await readFile(home.pairs);
-    const candidate = { ...last!, id: 'candidate', cid: last!.payload };
+    const { update } = last as Step & { kind: 'update' };
+    const candidate = { ...update, id: 'candidate', cid: update.payload };
     expect((await judge.preview(before, candidate)).accepted).toBe(true);
     expect(await readFile(home.pairs)).toEqual(kept);
     await judge.decide(order);
@@ -199,7 +208,7 @@ describe('admission was quadratic in calls and forgot its comparisons at every s
   test('an update that comes into the middle is compared with the later ones in one call', async () => {
     const { make, compared, order } = await setting();
     const judge = make();
-    await judge.decide(order.filter((_, place) => place !== 1));
+    await judge.decide(order.filter((_, place) => place !== 2));
     compared();
     const decisions = await judge.decide(order);
     expect(compared()).toEqual([1, 4]);

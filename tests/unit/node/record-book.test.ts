@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Judge } from '../../../node/core/judge.ts';
 import { RecordBook } from '../../../node/core/record-book.ts';
-import { deriveView, orderedUpdates, type View } from '../../../node/core/view.ts';
+import { deriveView, type View } from '../../../node/core/view.ts';
 import type { HomePaths } from '../../../node/home/paths.ts';
 import type { PayloadCalls } from '../../../node/work/payload-calls.ts';
 import { WorkerThread } from '../../../node/work/rpc.ts';
@@ -20,6 +20,7 @@ import {
   payloadOf,
   random,
   silent,
+  stepsOf,
   type Update,
   updateOf,
   updates,
@@ -253,7 +254,7 @@ test('3,000 records of a few chains come back whole, whatever order the director
   const loaded = await openBook(pond, home);
   expect(loaded.log.size).toBe(3_000);
   expect(loaded.log.pendingSize).toBe(0);
-  expect(orderedUpdates(loaded.log, pond.charterId)).toHaveLength(3_000);
+  expect(stepsOf(pond, loaded.log)).toHaveLength(1 + 3_000);
 }, 60_000);
 
 test('the view follows from the set of records, not from the order they came in', async () => {
@@ -284,9 +285,9 @@ test('the view follows from the set of records, not from the order they came in'
       // What came before its parent lacks its payload by design: it is fetched once the chain is known.
       for (const { signed, payload } of all) await book.take(signed, payload, 'peer');
       expect(book.log.size).toBe(all.length);
-      const judge = new Judge({ policy: pond.charter.admission }, { worker, files: book.blobs });
+      const judge = new Judge({ worker, files: book.blobs });
       // A judge that has seen every prefix must say the same as one that sees the whole at once.
-      if (round % 2 === 1) await judge.decide(orderedUpdates(book.log, pond.charterId).slice(0, 4));
+      if (round % 2 === 1) await judge.decide(stepsOf(pond, book.log).slice(0, 5));
       views.push(await deriveView({ charter: pond.charter, charterId: pond.charterId }, { log: book.log, judge }));
     }
     const summary = (view: View) => ({

@@ -32,7 +32,7 @@ import {
 } from '../../../protocols/sync/packing.ts';
 import * as sync from '../../../protocols/sync/schema.ts';
 import { gossipOptions, messageId } from '../../../protocols/updates/gossip-options.ts';
-import { decodeUpdate, encodeUpdate, headsTopic, updatesTopic } from '../../../protocols/updates/schema.ts';
+import { decodeUpdate, encodeUpdate, headsTopic, sealsTopic, updatesTopic } from '../../../protocols/updates/schema.ts';
 import { MAX_LEAF_IDS } from '../../../src/log/index.ts';
 import { testId } from '../log/helpers.ts';
 
@@ -232,7 +232,7 @@ describe('gossip', () => {
 
   test('is open for the topics of the communities only, with a price on every one', () => {
     const options = gossipOptions([testId(1), testId(2)]);
-    const topics = [testId(1), testId(2)].flatMap((id) => [updatesTopic(id), headsTopic(id)]);
+    const topics = [testId(1), testId(2)].flatMap((id) => [updatesTopic(id), headsTopic(id), sealsTopic(id)]);
     expect(options.allowedTopics).toEqual(topics);
     expect(options.fallbackToFloodsub).toBe(false);
     expect(Object.keys(options.scoreParams?.topics ?? {})).toEqual(topics);

@@ -21,6 +21,7 @@ import {
   MAX_SIGNED_RECORD_BYTES,
   recipeId,
 } from '../../../../src/log/index.ts';
+import { describeContent } from '../../../service/describe-record.ts';
 
 export type DocumentKind = 'charter' | 'record' | 'head' | 'recipe' | 'checkpoint document' | 'manifest';
 
@@ -86,19 +87,17 @@ export function describeDocument(kind: DocumentKind, bytes: Uint8Array): object 
       return describeCharter(bytes, decodeCharter(bytes));
     case 'record': {
       const { id, record } = decodeSigned(bytes);
-      const { author, charter, seq, prev, parents, payload, title, license, note } = record;
+      const { kind: recordKind, author, charter, seq, prev, parents } = record;
       return {
         id: `${id}`,
+        record: recordKind,
         signature: 'valid',
         author: keyToText(author),
         community: `${charter}`,
         seq,
         prev: prev === null ? null : `${prev}`,
         parents: parents.map(String),
-        payload: `${payload}`,
-        title,
-        license,
-        note,
+        ...describeContent(record),
       };
     }
     case 'head': {
