@@ -4,7 +4,7 @@
  * A reader sees the old content or the new one, never a part. The functions throw the plain errors of `node:fs`.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { lstat, open, readdir, rename, rm } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 
 const TEMP_SUFFIX = '.kinmerge-tmp';
@@ -24,24 +24,6 @@ export function tempSibling(path: string): string {
  * @param mode - permission bits, e.g. `0o600` for a key; default: those of the process's umask
  */
 export async function writeFileDurably(path: string, bytes: Uint8Array | string, mode?: number): Promise<void> {
-  await writeFlushed(path, bytes, mode);
-  await fsyncDir(dirname(path));
-}
-
-/**
- * Writes several whole files of one directory, which costs one flush of the directory: after a crash each is there whole
- * or not at all, and all are when it returns.
- *
- * @param files - their paths, all in the same directory, and bytes
- */
-export async function writeFilesDurably(files: readonly (readonly [path: string, bytes: Uint8Array])[]): Promise<void> {
-  for (const [path, bytes] of files) await writeFlushed(path, bytes);
-  const [first] = files;
-  if (first !== undefined) await fsyncDir(dirname(first[0]));
-}
-
-/** A whole file under its name, whose content is flushed and whose name is not. */
-async function writeFlushed(path: string, bytes: Uint8Array | string, mode?: number): Promise<void> {
   const temp = tempSibling(path);
   try {
     const file = await open(temp, 'wx', mode);
@@ -57,6 +39,7 @@ async function writeFlushed(path: string, bytes: Uint8Array | string, mode?: num
     await rm(temp, { force: true });
     throw error;
   }
+  await fsyncDir(dirname(path));
 }
 
 /**
@@ -71,6 +54,22 @@ export async function renameDurably(from: string, to: string): Promise<void> {
   const target = dirname(resolve(to));
   await fsyncDir(target);
   if (source !== target) await fsyncDir(source);
+}
+
+/**
+ * Makes a directory and what is missing above it; its name is flushed, also where an earlier process made it and was
+ * killed before it did so.
+ */
+export async function makeDirectoryDurably(path: string, mode?: number): Promise<void> {
+  const first = await mkdir(path, { recursive: true, mode });
+  const last = first === undefined ? dirname(resolve(path)) : dirname(resolve(first));
+  for (let above = resolve(path); above !== last; ) {
+    above = dirname(above);
+    await fsyncDir(above).catch((error: NodeJS.ErrnoException) => {
+      // A directory that may be passed through and not be read is somebody else's, and nothing was made in it.
+      if (error.code !== 'EACCES') throw error;
+    });
+  }
 }
 
 /** Flushes a file's content. */
@@ -125,6 +124,22 @@ export async function recoverReplaced(target: string): Promise<void> {
   if (old === undefined || (await inUse(old))) return;
   if (await exists(target)) await rm(old, { recursive: true, force: true });
   else await renameDurably(old, target);
+}
+
+/**
+ * Removes a directory, if it is there, that nobody must find in part: it first gets a temporary name, under which
+ * `removeTempSiblings` ends what a crash interrupts.
+ */
+export async function removeWhole(path: string): Promise<void> {
+  const doomed = tempSibling(path);
+  try {
+    await rename(path, doomed);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw error;
+  }
+  await fsyncDir(dirname(doomed));
+  await rm(doomed, { recursive: true, force: true });
 }
 
 /**

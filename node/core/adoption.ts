@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { writeFileDurably } from '../../src/durable.ts';
 import { Historian } from '../../src/history/index.ts';
 import type { SignedSeal } from '../../src/log/index.ts';
@@ -88,8 +89,12 @@ export class Adoption {
   async #keep(number: number): Promise<void> {
     if (number <= this.#replayed) return;
     this.#replayed = number;
-    await writeFileDurably(this.#options.path, String(number)).catch((error: unknown) => {
+    try {
+      // A home that never folded has no directory of derived files yet.
+      await mkdir(dirname(this.#options.path), { recursive: true });
+      await writeFileDurably(this.#options.path, String(number));
+    } catch (error) {
       this.#logger.warn({ err: error }, 'how far decisions are replayed could not be kept');
-    });
+    }
   }
 }

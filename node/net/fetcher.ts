@@ -154,7 +154,7 @@ export class Fetcher {
 
   #look(): void {
     const now = performance.now();
-    const { manifests, payloads } = this.#book.log.missing();
+    const { manifests, payloads } = this.#book.missing();
     const wanted = new Map<string, Due>();
     const want = (id: CID, kind: Kind): void => {
       const key = id.toString();
@@ -316,7 +316,7 @@ export class Fetcher {
     const peers = this.#faults.order(this.#peers(), source);
     const manifest = await this.#manifest(id, peers, active, signal);
     // Where no record that is known to be valid needs it, or others are at it, a later look begins it.
-    if (!this.#book.log.wantsPayload(id) || (active.kind === 'manifest' && !this.#isFree('payload'))) return;
+    if (!this.#book.wants(id) || (active.kind === 'manifest' && !this.#isFree('payload'))) return;
     active.kind = 'payload';
     const turn = setInterval(() => {
       if (this.#due.some(({ kind }) => kind === 'payload')) active.turn.abort(new Error('the turn is over'));

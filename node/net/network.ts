@@ -32,6 +32,7 @@ import { Dialer } from './dialer.ts';
 import { Fetcher, type Tries } from './fetcher.ts';
 import { Follower } from './follower.ts';
 import { judgeSeal, judgeUpdate } from './gossip-judge.ts';
+import { HeadTurn } from './head-turn.ts';
 import { Heads } from './heads.ts';
 import { dialableFrom, knownPeers } from './known-peers.ts';
 import { listening } from './listening.ts';
@@ -78,11 +79,12 @@ export class Network {
   readonly #fetcher: Fetcher;
   readonly #dialer: Dialer;
   readonly #follower: Follower;
+  readonly #headTurn: HeadTurn;
   readonly #listener: NetworkListener;
   readonly #logger: Logger;
   readonly #headGossip = new Pace(
     { firstMs: HEAD_INTERVAL_MS, maxMs: HEAD_GOSSIP_MAX_MS },
-    { work: () => this.#gossipHead() },
+    { work: () => this.#headTurn.changed() },
   );
   #headTimer: NodeJS.Timeout | undefined;
 
@@ -95,6 +97,8 @@ export class Network {
       book: PeerBook;
       logger: Logger;
       listener: NetworkListener;
+      /** Makes the host; libp2p's by default. The simulator has its own. */
+      createHost?: typeof createHost;
     },
   ): Promise<Network> {
     const { community, key, book } = components;
@@ -104,7 +108,7 @@ export class Network {
     let takeHead: ((head: Uint8Array, from: PeerId) => void) | undefined;
     let syncer: Syncer | undefined;
     const host = await listening(options.listen, () =>
-      createHost(
+      (components.createHost ?? createHost)(
         {
           privateKey: privateKeyFromRaw(Buffer.concat([keySeed(key), key.publicKey])),
           listen: options.listen,
@@ -173,6 +177,7 @@ export class Network {
     });
     this.#dialer = new Dialer({ host, book, logger });
     this.#follower = new Follower((peer) => this.#syncer.with(peer));
+    this.#headTurn = new HeadTurn({ heads, publish: () => this.#gossipHead() });
     // Messages come in bursts as large as a read buffer, and each costs a signature check: one after another, in turns
     // with the rest of the node.
     const turns = new Turns();
@@ -261,6 +266,7 @@ export class Network {
     this.#community.off('view', this.#onView);
     this.#community.off('checkpoint', this.#onCheckpoint);
     this.#follower.stop();
+    this.#headTurn.stop();
     await Promise.all([this.#topics.stop(), this.#dialer.stop(), this.#syncer.stop(), this.#fetcher.stop()]);
     await this.#host.stop();
     await this.book.flush();

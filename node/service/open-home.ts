@@ -1,4 +1,6 @@
 import { readFile, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { removeTempSiblings } from '../../src/durable.ts';
 import { charterId, decodeCharter } from '../../src/log/index.ts';
 import type { MergeEngineOptions } from '../../src/merge/index.ts';
 import type { SealPolicy } from '../core/auto-sealer.ts';
@@ -8,6 +10,7 @@ import { NodeError } from '../errors.ts';
 import { readConfig } from '../home/config.ts';
 import { loadOrCreateKey } from '../home/keys.ts';
 import { lockHome } from '../home/lock.ts';
+import { migrateHome } from '../home/migrate.ts';
 import type { HomePaths } from '../home/paths.ts';
 import type { Logger } from '../logger.ts';
 import { LocalService } from './local.ts';
@@ -26,7 +29,7 @@ export interface OpenHome {
 /**
  * Opens a joined home in this process: takes its lock and reads its log.
  *
- * @throws NodeError `HOME_NOT_JOINED`, `HOME_LOCKED`, `HOME_INVALID`, `CHARTER_MISMATCH`
+ * @throws NodeError `HOME_NOT_JOINED`, `HOME_LOCKED`, `HOME_INVALID`, `HOME_NEWER`, `CHARTER_MISMATCH`
  */
 export async function openHome(
   options: { home: HomePaths; command: string; engine: MergeEngineOptions; fold: boolean },
@@ -36,8 +39,11 @@ export async function openHome(
   const config = await readConfig(home.config);
   const lock = await lockHome(home.lock, options.command);
   try {
+    // Half-written settings and keys of killed processes: a token or a key may be in them.
+    for (const directory of [home.root, dirname(home.authorKey)]) await removeTempSiblings(directory);
     // Of an earlier process, perhaps with this one's pid: nobody shall take it for ours.
     await rm(home.api, { force: true });
+    await migrateHome({ home }, components);
     const charterBytes = await readCharter(home.charter);
     const id = charterId(charterBytes);
     if (id.toString() !== config.community) {

@@ -1,15 +1,17 @@
-import { stat, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import { readdir, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readConfig, writeConfig } from '../../../node/home/config.ts';
 import { loadKey, loadOrCreateKey } from '../../../node/home/keys.ts';
 import { homePaths, resolveHome } from '../../../node/home/paths.ts';
+import { openHome } from '../../../node/service/open-home.ts';
 import { keyToPem } from '../../../src/log/index.ts';
 import { testKey } from '../log/helpers.ts';
-import { scratch } from './support.ts';
+import { makePond, scratch, silent } from './support.ts';
 
 const CONFIG = {
-  layout: 1,
+  layout: 2,
   community: 'bafy',
   base: null,
   listen: ['/ip4/0.0.0.0/tcp/1'],
@@ -37,8 +39,8 @@ describe('the configuration of a home', () => {
   });
 
   test.each([
-    ['torn', '{"layout":1,'],
-    ['of another layout', JSON.stringify({ ...CONFIG, layout: 2 })],
+    ['torn', '{"layout":2,'],
+    ['of an unknown layout', JSON.stringify({ ...CONFIG, layout: 0 })],
     ['with a field too many', JSON.stringify({ ...CONFIG, extra: 1 })],
     ['with a field too few', JSON.stringify({ ...CONFIG, listen: undefined })],
   ])('%s is named as unreadable', async (_what, text) => {
@@ -46,6 +48,12 @@ describe('the configuration of a home', () => {
     await writeFile(path, text);
     await expect(readConfig(path)).rejects.toMatchObject({ code: 'HOME_INVALID', fields: { path } });
   });
+});
+
+test('a home of a newer version is refused, whatever else its configuration says', async () => {
+  const path = join(await scratch(), 'config.json');
+  await writeFile(path, JSON.stringify({ layout: 3, something: 'new' }));
+  await expect(readConfig(path)).rejects.toMatchObject({ code: 'HOME_NEWER', fields: { layout: 3, known: 2 } });
 });
 
 describe('key files', () => {
@@ -73,6 +81,17 @@ describe('key files', () => {
   test('a missing key file is said to be missing', async () => {
     await expect(loadKey(join(await scratch(), 'no.pem'))).rejects.toThrow('ENOENT');
   });
+});
+
+test('what a killed process left half-written of settings and keys goes when the home is opened', async () => {
+  const { home } = await makePond();
+  const { pid } = spawnSync(process.execPath, ['--version']);
+  for (const path of [home.api, home.peers, home.lock, home.authorKey]) {
+    await writeFile(join(dirname(path), `.${basename(path)}.${pid}-0123456789abcdef.kinmerge-tmp`), 'secret');
+  }
+  const opened = await openHome({ home, command: 'test', engine: { device: 'cpu' }, fold: false }, { logger: silent });
+  await opened.close();
+  expect((await readdir(home.root, { recursive: true })).filter((name) => name.endsWith('tmp'))).toEqual(['tmp']);
 });
 
 describe('where a home lies', () => {

@@ -12,7 +12,6 @@ import {
   replaceDirectoryDurably,
   tempSibling,
   writeFileDurably,
-  writeFilesDurably,
 } from '../../../src/durable.ts';
 import { tempDir } from './files.ts';
 
@@ -71,17 +70,6 @@ describe('writing a file durably', () => {
     }
     await removeTempSiblings(dir);
     expect(await readdir(dir)).toEqual(['state']);
-  });
-});
-
-describe('writing several files durably', () => {
-  test('writes all of them, replaces, and leaves no temporary name', async () => {
-    const dir = await tempDir();
-    await writeFile(join(dir, 'b'), 'old');
-    await writeFilesDurably(['a', 'b', 'c'].map((name) => [join(dir, name), Buffer.from(`new ${name}`)] as const));
-    expect((await readdir(dir)).sort()).toEqual(['a', 'b', 'c']);
-    expect(await readFile(join(dir, 'b'), 'utf8')).toBe('new b');
-    await writeFilesDurably([]);
   });
 });
 
