@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CID } from 'multiformats/cid';
-import type { Blocks, JoinLine } from '../../protocols/index.ts';
+import type { Blocks, FetchedPayload, JoinLine } from '../../protocols/index.ts';
 import { logSource } from '../../protocols/index.ts';
 import type { Snapshot } from '../../src/history/index.ts';
 import type { Charter, CheckpointDocument, Head } from '../../src/log/index.ts';
@@ -211,13 +211,20 @@ function substance({ recipe, checkpoint, held, accepted, sealed }: Head): string
   return [recipe, checkpoint, held, accepted, sealed?.recipe, sealed?.checkpoint].map(String).join(' ');
 }
 
-/** The same blocks, telling of every one that came. */
+/** The same blocks, telling of every one, and of every small payload, that came. */
 function watched(blocks: Blocks, came: () => void): Blocks {
   return {
     protocol: blocks.protocol,
     start: () => blocks.start(),
     stop: () => blocks.stop(),
     fetchObject: (peers, id, options) => blocks.fetchObject(peers, id, options),
+    fetchPayloads: (peer, ids, take, options) => {
+      const taken = async (payload: FetchedPayload) => {
+        await take(payload);
+        came();
+      };
+      return blocks.fetchPayloads(peer, ids, taken, options);
+    },
     fetchBlob: (peers, id, sink, options) => {
       const write = async (index: number, bytes: Uint8Array) => {
         await sink.write(index, bytes);

@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events';
 import { privateKeyFromRaw } from '@libp2p/crypto/keys';
 import type { IdentifyResult, Libp2p, Metrics, PeerId } from '@libp2p/interface';
 import type { CID } from 'multiformats/cid';
@@ -22,7 +23,7 @@ import {
   encodeSignedSeal,
   keySeed,
 } from '../../src/log/index.ts';
-import type { Community } from '../core/community.ts';
+import type { Community, CommunityEvents, CommunityOptions } from '../core/community.ts';
 import { Serial } from '../core/serial.ts';
 import type { Logger } from '../logger.ts';
 import { Turns } from '../turns.ts';
@@ -59,6 +60,10 @@ export interface NetworkOptions {
   readonly metrics?: Metrics;
 }
 
+/** What the network needs of a community. */
+export type NetworkCommunity = EventEmitter<CommunityEvents> &
+  Pick<Community, 'book' | 'shelf' | 'view' | 'offered'> & { readonly options: Pick<CommunityOptions, 'charterId'> };
+
 export interface NetworkListener {
   onPeer(id: string, connected: boolean): void;
 }
@@ -67,7 +72,7 @@ export interface NetworkListener {
 export class Network {
   readonly heads: Heads;
   readonly book: PeerBook;
-  readonly #community: Community;
+  readonly #community: NetworkCommunity;
   readonly #host: Host;
   readonly #topics: Topics;
   readonly #syncer: Syncer;
@@ -87,7 +92,7 @@ export class Network {
   static async start(
     options: NetworkOptions,
     components: {
-      community: Community;
+      community: NetworkCommunity;
       key: SigningKey;
       book: PeerBook;
       logger: Logger;
@@ -139,7 +144,7 @@ export class Network {
   }
 
   private constructor(
-    components: { community: Community; book: PeerBook; logger: Logger; listener: NetworkListener },
+    components: { community: NetworkCommunity; book: PeerBook; logger: Logger; listener: NetworkListener },
     host: Host,
     heads: Heads,
   ) {

@@ -29,6 +29,8 @@ export interface BlobWriter {
  */
 export class BlobStore {
   readonly #directory: string;
+  /** Blobs of which a part may be here. */
+  readonly #parts = new Set<string>();
   /** Names in the directory changed since it was flushed. */
   #renamed = false;
 
@@ -39,6 +41,7 @@ export class BlobStore {
   async open(): Promise<void> {
     await makeDirectoryDurably(this.#directory);
     await removeTempSiblings(this.#directory);
+    for (const id of await cidNames(this.#directory, PART_SUFFIX)) this.#parts.add(id.toString());
   }
 
   /** The file of a blob, whether it exists or not. */
@@ -91,6 +94,12 @@ export class BlobStore {
     return readdir(this.#directory);
   }
 
+  /** The same for content that was fetched in one piece; what an earlier try left of it is removed. */
+  async putWhole(id: CID, bytes: Uint8Array): Promise<void> {
+    await this.put(id, bytes);
+    if (this.#parts.has(id.toString())) await this.deletePart(id);
+  }
+
   /** Ids of the whole blobs, in no particular order. */
   async list(): Promise<CID[]> {
     return cidNames(this.#directory);
@@ -125,11 +134,13 @@ export class BlobStore {
 
   async deletePart(id: CID): Promise<void> {
     await removeDurably(this.#part(id));
+    this.#parts.delete(id.toString());
   }
 
   /** Opens a blob for writing, resuming what an earlier try left. */
   async writer(id: CID, manifest: Manifest): Promise<BlobWriter> {
     const part = this.#part(id);
+    this.#parts.add(id.toString());
     const file = await open(part, 'a+').then(async (handle) => {
       await handle.close();
       return open(part, 'r+');

@@ -13,7 +13,7 @@ import type { AddResult, LogChange, LogOptions, Missing, PendingInfo } from './l
 import { charterPast, latestPast, type Past } from './past.ts';
 import { PayloadFacts } from './payloads.ts';
 import { DEFAULT_PENDING_LIMITS, PendingPool } from './pending.ts';
-import { missingParts, payloadRoom, pendingInfos } from './pending-queries.ts';
+import { missingParts, payloadRoom, payloadWanted, pendingInfos } from './pending-queries.ts';
 import type { SignedRecord } from './record-types.ts';
 import { SealSet } from './seal-set.ts';
 import type { ChainTotals, KnownRecord } from './validity.ts';
@@ -190,6 +190,16 @@ export class Log {
    */
   hasPayloadRoom(signed: SignedRecord, size: number): boolean {
     return payloadRoom(this.#state, signed, size);
+  }
+
+  /**
+   * Whether the bytes of a payload are to be fetched: its size is known, it is not stored, a waiting record that is
+   * valid as far as its chain goes names it, and there is room for it.
+   *
+   * @param besides - bytes that others are about to take of that room
+   */
+  wantsPayload(payload: CID, besides = 0): boolean {
+    return payloadWanted(this.#state, idKey(payload), besides);
   }
 
   /** Size of a payload, where its manifest was seen. */

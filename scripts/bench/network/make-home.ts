@@ -59,7 +59,7 @@ export async function fillHome(
     const payload = payloadOf(table, index, index < accepted ? 1 : DECLINED_NORM);
     const manifest = await manifestOf(payload);
     const chain = chains[index % authors]!;
-    const seen = [last, chain.last].filter((one) => one !== null);
+    const seen: SignedRecord[] = [last, chain.last].filter((one): one is SignedRecord => one !== null);
     const parents = new Map<string, SignedRecord['id']>(seen.map(({ id }) => [`${id}`, id]));
     last = signRecord(
       {
@@ -141,7 +141,10 @@ async function main(directory: string, records: number): Promise<void> {
   const { signal } = new AbortController();
   for (const name of ['empty', 'full']) {
     const home = homePaths(join(directory, name));
-    await joinCommunity({ target: out, base, peers: [], listen: ['/ip4/127.0.0.1/tcp/0'] }, { home, signal });
+    await joinCommunity(
+      { target: out, base, peers: [], listen: ['/ip4/127.0.0.1/tcp/0'], announce: [] },
+      { home, signal },
+    );
     if (name === 'full') await fillHome({ home, charter, charterId: id }, { records, authors: 20, accepted: 32 });
   }
 }
