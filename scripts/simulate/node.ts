@@ -48,6 +48,7 @@ export class SimNode {
   readonly #listener: NodeListener;
   readonly #bootstrap: SimNode[] = [];
   #remembered: readonly RememberedPeer[] = [];
+  #peerId = '';
   #running: { community: MemoryCommunity; network: Network; book: PeerBook; sealer: AutoSealer } | undefined;
   #sealEvery: number | undefined;
 
@@ -184,8 +185,6 @@ export class SimNode {
   protected place(): Place {
     return { world: this.parts.world, node: this.index, known: () => this.#running?.book.all() ?? [] };
   }
-
-  #peerId = '';
 
   /** Known once the node ran. */
   get peerId(): string {

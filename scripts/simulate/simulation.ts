@@ -113,7 +113,7 @@ class Simulation {
       world,
       shared,
       payloads: new SyntheticPayloads({ shared }),
-      logger: pino({ level: process.env.SIMULATE_LOG ?? 'silent' }),
+      logger: pino({ level: 'silent' }),
     };
     const random = seededRandom(`${seed} roles`);
     const indices = Array.from({ length: count }, (_, index) => index);
@@ -176,14 +176,15 @@ class Simulation {
     }
   }
 
+  /** Whether the run is that old. @throws whatever the start of a node failed with */
   #elapsed(milliseconds: number): boolean {
     if (this.#failure !== undefined) throw this.#failure;
     return this.#clock.now >= milliseconds;
   }
 
   #agrees(): boolean {
-    const { contributed, over } = this.#workload;
-    if (!over || !this.#faults.over) return false;
+    if (!this.#workload.isOver() || !this.#faults.over) return false;
+    const { contributed } = this.#workload;
     return this.#convergence.agreed(contributed.filter(({ author }) => author.honest).length);
   }
 

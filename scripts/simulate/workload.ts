@@ -30,8 +30,8 @@ export class Workload {
     this.#left = options.updates;
   }
 
-  /** @throws whatever a contribution failed with */
-  get over(): boolean {
+  /** Whether everything is contributed. @throws whatever a contribution failed with */
+  isOver(): boolean {
     if (this.#failure !== undefined) throw this.#failure;
     return this.#left === 0;
   }

@@ -16,7 +16,9 @@ const BAD_DAY: SimulationOptions = {
   ...DEFAULTS,
   nodes: 14,
   authors: 6,
-  updates: 12,
+  updates: 14,
+  seal: 4,
+  revoke: 0.2,
   loss: 0.02,
   partition: { share: 0.5, fromMs: 2_000, toMs: 25_000 },
   churn: 12,
@@ -52,6 +54,7 @@ describe('a simulated network', { timeout: 120_000 }, () => {
     const report = await simulate(BAD_DAY);
     expect(report).toMatchObject({ converged: true, states: 1 });
     expect(report.stops).toBeGreaterThan(0);
+    expect(report.seals).toBeGreaterThan(0);
     expect(report.healed!.states).toBeGreaterThan(1);
     expect(report.healed!.reunitedMs).toBeGreaterThan(0);
     expect(report.agreedAt).toBeGreaterThan(report.healed!.at);
