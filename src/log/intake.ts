@@ -123,7 +123,7 @@ export class Intake {
 
   /**
    * A budget is summed along one chain, so an author that forks its chain begins anew with every branch. What an
-   * equivocator may fill is its budget once; no decision depends on the rest, unless another author built on it.
+   * equivocator may fill is its budget once; no decision depends on the rest, unless another author or a seal built on it.
    */
   #isExcess(key: string, signed: SignedRecord): boolean {
     if (!this.#held.chains.flagged(signed)) return false;
@@ -137,10 +137,11 @@ export class Intake {
     return !this.#isBuiltOn(key, authorKey(author));
   }
 
-  /** Whether a record of another author descends from it, held or waiting. */
+  /** Whether a record of another author descends from it, held or waiting, or a seal is waiting for it. */
   #isBuiltOn(key: string, author: string): boolean {
     const own = new Set([key]);
     for (const record of own) {
+      if (this.#seals.hasInFrontier(record)) return true;
       for (const child of this.#entries.children(record)) {
         if (authorKey(this.#entries.get(child)!.signed.record.author) !== author) return true;
         own.add(child);

@@ -28,6 +28,8 @@ export class SealSet {
   readonly #byNumber = new Map<number, Map<string, SignedSeal>>();
   readonly #numbers = new Map<string, number>();
   readonly #sealers = new Set<string>();
+  /** How many of the seals name a record in their frontier. */
+  readonly #frontiers = new Map<string, number>();
   readonly #trees: readonly IdTree[];
   /** Entries by the tree's key. */
   readonly #entries = new Map<string, SignedSeal>();
@@ -63,6 +65,15 @@ export class SealSet {
   /** The seal that travels under this id (`sealEntry`). */
   byEntry(id: CID): SignedSeal | undefined {
     return this.#entries.get(idKey(id));
+  }
+
+  /**
+   * Whether a seal names the record in its frontier.
+   *
+   * @param record - its key
+   */
+  hasInFrontier(record: string): boolean {
+    return this.#frontiers.has(record);
   }
 
   /** Those with this number, in no order that means anything. */
@@ -127,12 +138,23 @@ export class SealSet {
     const { id } = sealEntry(signed);
     this.#entries.set(idKey(id), signed);
     for (const tree of this.#trees) tree.add(id);
+    this.#count(signed, 1);
   }
 
   #unlist(signed: SignedSeal): void {
     const { id } = sealEntry(signed);
     this.#entries.delete(idKey(id));
     for (const tree of this.#trees) tree.delete(id);
+    this.#count(signed, -1);
+  }
+
+  #count({ seal }: SignedSeal, change: 1 | -1): void {
+    for (const id of seal.frontier) {
+      const key = idKey(id);
+      const count = (this.#frontiers.get(key) ?? 0) + change;
+      if (count > 0) this.#frontiers.set(key, count);
+      else this.#frontiers.delete(key);
+    }
   }
 
   /** It is among the two smallest of one of its sealers. */

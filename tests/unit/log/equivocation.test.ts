@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type CharterInput, Log, type LogOptions, type SignedUpdate } from '../../../src/log/index.ts';
+import { type CharterInput, Log, type LogOptions, type SignedUpdate, signSeal } from '../../../src/log/index.ts';
 import { follow, testCharter, testId, testKey } from './helpers.ts';
 
 const [a, b] = [testKey(1), testKey(2)];
@@ -97,6 +97,35 @@ describe('an equivocator’s further records', () => {
     for (const record of [child, second]) expect(add(log, record).outcome).toBe('pending');
     expect(add(log, first).outcome).toBe('held');
     expect(log.state(child.id)).toBe('held');
+  });
+
+  it('come also where a seal names the end of a chain of them: it would wait for ever', () => {
+    const sealer = testKey(9);
+    const rules = {
+      budgets: { updates: 3, bytes: 2 ** 40 },
+      sealers: { keys: [sealer.publicKey], threshold: 1 },
+    };
+    const { log, of } = makeLog(rules);
+    for (let i = 0; i < 3; i++) add(log, of(a, community, null, [], { title: `${i}` }));
+    const first = of(a, community, null, [], { title: 'excess' });
+    const second = of(a, community, first);
+    expect(add(log, second).outcome).toBe('refused');
+    const seal = {
+      version: 1,
+      charter: testCharter(rules).id,
+      number: 1,
+      previous: null,
+      frontier: [second.id],
+      decisions: Uint8Array.of(1, 1),
+      amendments: [],
+      revocations: [],
+      accepted: 0,
+      recipe: testId(1),
+    } as const;
+    log.seals.add(signSeal(seal, [sealer]));
+    expect(add(log, second).outcome).toBe('pending');
+    expect(add(log, first).outcome).toBe('held');
+    expect(log.state(second.id)).toBe('held');
   });
 
   it('stay held at the next start, in whatever order they are read', () => {
