@@ -1,18 +1,20 @@
+import { readFile } from 'node:fs/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import type { HomePaths } from '../../../node/home/paths.ts';
 import { openHome } from '../../../node/service/open-home.ts';
 import { type AmendmentRecord, signRecord } from '../../../src/log/index.ts';
 import { testKey } from '../log/helpers.ts';
-import { makePond, newHome, type Pond, payloadOf, silent, updateOf, updates } from './support.ts';
+import { eventually, keptLog, makePond, newHome, payloadOf, silent, updateOf, updates } from './support.ts';
 
 /** The home that made the community: it has the owner's key, and seals. */
 async function governing(options: Parameters<typeof makePond>[0] = {}) {
   const pond = await makePond(options);
-  return { pond, ...(await served(pond, pond.home)) };
+  return { pond, ...(await served(pond.home)) };
 }
 
-async function served(pond: Pond, home = pond.home) {
+async function served(home: HomePaths, logger = silent) {
   const options = { home, command: 'test', engine: { device: 'cpu' as const }, fold: false };
-  const opened = await openHome(options, { logger: silent });
+  const opened = await openHome(options, { logger });
   onTestFinished(() => opened.close());
   return { service: opened.service, community: opened.service.community };
 }
@@ -22,6 +24,16 @@ async function hold({ pond, community }: Awaited<ReturnType<typeof governing>>, 
   for (const { signed, payload } of made) await community.book.take(signed, payload, 'peer');
   return made.map(({ signed }) => signed.id.toString());
 }
+
+test('a seal in a home that never folded keeps how far decisions are replayed', async () => {
+  const pond = await makePond();
+  const { logger, lines } = keptLog();
+  const scene = { pond, ...(await served(pond.home, logger)) };
+  await hold(scene, 1);
+  expect(await scene.service.seal()).toMatchObject({ number: 1, records: 1, updates: 1 });
+  await eventually(async () => expect(await readFile(pond.home.replayed, 'utf8')).toBe('1'));
+  expect(lines.filter(({ level }) => Number(level) >= 40)).toEqual([]);
+});
 
 describe('a revocation', () => {
   test('of what no seal covers acts now, and a second one signs nothing', async () => {
@@ -70,7 +82,7 @@ describe('a revocation', () => {
 
   test('is for the author and the owner alone', async () => {
     const scene = await governing();
-    const other = await served(scene.pond, await newHome(scene.pond));
+    const other = await served(await newHome(scene.pond));
     const [made] = await updates(scene.pond, 1);
     await other.community.book.take(made!.signed, made!.payload, 'peer');
     const refused = other.service.revoke({ update: made!.signed.id.toString() });
