@@ -8,6 +8,7 @@ const ALONE = [
   'tests/e2e/bench.test.ts',
   'tests/e2e/offline-merge.test.ts',
   'tests/fault/bad-network.test.ts',
+  'tests/fault/disk/kills.test.ts',
   'tests/fault/flood.test.ts',
   'tests/fault/fold-kill.test.ts',
   'tests/fault/partition.test.ts',

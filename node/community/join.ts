@@ -1,9 +1,9 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import type { CID } from 'multiformats/cid';
 import { parseJoinLine } from '../../protocols/index.ts';
-import { writeFileDurably } from '../../src/durable.ts';
+import { makeDirectoryDurably, writeFileDurably } from '../../src/durable.ts';
 import type { Charter, SigningKey } from '../../src/log/index.ts';
 import { charterId, decodeCharter } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
@@ -62,7 +62,7 @@ export async function joinCommunity(
   // A branch in the Hugging Face cache moves; what was checked must be what is used from then on.
   const base = options.base === null ? null : await pinCheckpointPath(resolveCheckpointPath(options.base));
   if (base !== null) await checkBase(charter, base, run);
-  await mkdir(home.root, { recursive: true, mode: 0o700 });
+  await makeDirectoryDurably(home.root, 0o700);
   const author = await loadOrCreateKey(home.authorKey);
   await loadOrCreateKey(home.nodeKey);
   await writeFileDurably(home.charter, bytes);

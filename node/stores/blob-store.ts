@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CID } from 'multiformats/cid';
-import { fsyncDir, fsyncFile, removeTempSiblings, tempSibling } from '../../src/durable.ts';
+import { fsyncDir, fsyncFile, makeDirectoryDurably, removeTempSiblings, tempSibling } from '../../src/durable.ts';
 import type { Manifest } from '../../src/log/manifest.ts';
 import { BLOCK_BYTES, blockSize } from '../../src/log/manifest.ts';
 import { NodeError } from '../errors.ts';
@@ -37,7 +37,7 @@ export class BlobStore {
   }
 
   async open(): Promise<void> {
-    await mkdir(this.#directory, { recursive: true });
+    await makeDirectoryDurably(this.#directory);
     await removeTempSiblings(this.#directory);
   }
 

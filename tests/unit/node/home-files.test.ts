@@ -1,12 +1,14 @@
-import { stat, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import { readdir, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readConfig, writeConfig } from '../../../node/home/config.ts';
 import { loadKey, loadOrCreateKey } from '../../../node/home/keys.ts';
 import { homePaths, resolveHome } from '../../../node/home/paths.ts';
+import { openHome } from '../../../node/service/open-home.ts';
 import { keyToPem } from '../../../src/log/index.ts';
 import { testKey } from '../log/helpers.ts';
-import { scratch } from './support.ts';
+import { makePond, scratch, silent } from './support.ts';
 
 const CONFIG = {
   layout: 2,
@@ -79,6 +81,17 @@ describe('key files', () => {
   test('a missing key file is said to be missing', async () => {
     await expect(loadKey(join(await scratch(), 'no.pem'))).rejects.toThrow('ENOENT');
   });
+});
+
+test('what a killed process left half-written of settings and keys goes when the home is opened', async () => {
+  const { home } = await makePond();
+  const { pid } = spawnSync(process.execPath, ['--version']);
+  for (const path of [home.api, home.peers, home.lock, home.authorKey]) {
+    await writeFile(join(dirname(path), `.${basename(path)}.${pid}-0123456789abcdef.kinmerge-tmp`), 'secret');
+  }
+  const opened = await openHome({ home, command: 'test', engine: { device: 'cpu' }, fold: false }, { logger: silent });
+  await opened.close();
+  expect((await readdir(home.root, { recursive: true })).filter((name) => name.endsWith('tmp'))).toEqual(['tmp']);
 });
 
 describe('where a home lies', () => {
