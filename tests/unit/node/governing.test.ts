@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { ADOPT_ABOVE_RECORDS } from '../../../node/core/adoption.ts';
 import type { HomePaths } from '../../../node/home/paths.ts';
 import { openHome } from '../../../node/service/open-home.ts';
 import { type AmendmentRecord, signRecord } from '../../../src/log/index.ts';
 import { testKey } from '../log/helpers.ts';
-import { eventually, keptLog, makePond, newHome, payloadOf, silent, updateOf, updates } from './support.ts';
+import { eventually, keptLog, makePond, newHome, openBook, payloadOf, silent, updateOf, updates } from './support.ts';
 
 /** The home that made the community: it has the owner's key, and seals. */
 async function governing(options: Parameters<typeof makePond>[0] = {}) {
@@ -140,5 +141,24 @@ describe('the rules', () => {
     ]);
     expect(tried.differs.map(({ title }) => title)).toEqual(before.slice(1).map(({ title }) => title));
     expect(await service.log()).toEqual(before);
+  });
+
+  test('are tried on adopted decisions too, before these are replayed', { timeout: 60_000 }, async () => {
+    const scene = await governing();
+    const { pond, community } = scene;
+    const made = await updates(pond, ADOPT_ABOVE_RECORDS + 1);
+    for (const { signed, payload } of made) await community.book.take(signed, payload, 'peer');
+    await scene.service.seal();
+    const home = await newHome(pond);
+    const book = await openBook(pond, home);
+    for (const { signed, payload } of made) await book.take(signed, payload, 'peer');
+    for (const seal of community.book.log.seals.values()) await book.takeSeal(seal);
+    await book.close();
+
+    const late = await served(home);
+    const { admission } = await late.service.rules();
+    expect(late.community.view?.seals).toMatchObject([{ replayed: false }]);
+    const tried = await late.service.dryRun({ admission: { ...admission, minReference: 1, kinship: [0.89, 0.9] } });
+    expect(tried).toMatchObject({ updates: made.length, accepted: 1, untried: 0 });
   });
 });
