@@ -1,11 +1,24 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ADOPT_ABOVE_RECORDS } from '../../../node/core/adoption.ts';
+import { AutoSealer } from '../../../node/core/auto-sealer.ts';
+import type { Community } from '../../../node/core/community.ts';
 import type { HomePaths } from '../../../node/home/paths.ts';
 import { openHome } from '../../../node/service/open-home.ts';
 import { type AmendmentRecord, signRecord } from '../../../src/log/index.ts';
 import { testKey } from '../log/helpers.ts';
-import { eventually, keptLog, makePond, newHome, openBook, payloadOf, silent, updateOf, updates } from './support.ts';
+import {
+  eventually,
+  keptLog,
+  makePond,
+  newHome,
+  openBook,
+  type Pond,
+  payloadOf,
+  silent,
+  updateOf,
+  updates,
+} from './support.ts';
 
 /** The home that made the community: it has the owner's key, and seals. */
 async function governing(options: Parameters<typeof makePond>[0] = {}) {
@@ -20,7 +33,7 @@ async function served(home: HomePaths, logger = silent) {
   return { service: opened.service, community: opened.service.community };
 }
 
-async function hold({ pond, community }: Awaited<ReturnType<typeof governing>>, count: number): Promise<string[]> {
+async function hold({ pond, community }: { pond: Pond; community: Community }, count: number): Promise<string[]> {
   const made = await updates(pond, count);
   for (const { signed, payload } of made) await community.book.take(signed, payload, 'peer');
   return made.map(({ signed }) => signed.id.toString());
@@ -34,6 +47,22 @@ test('a seal in a home that never folded keeps how far decisions are replayed', 
   expect(await scene.service.seal()).toMatchObject({ number: 1, records: 1, updates: 1 });
   await eventually(async () => expect(await readFile(pond.home.replayed, 'utf8')).toBe('1'));
   expect(lines.filter(({ level }) => Number(level) >= 40)).toEqual([]);
+});
+
+test('a home that is to seal by itself and has no key for it says so once', async () => {
+  const pond = await makePond();
+  const { logger, lines } = keptLog();
+  const { community } = await served(await newHome(pond));
+  const sealer = new AutoSealer({ updates: 1 }, { community, onSealed: () => {}, logger });
+  await community.settled();
+  sealer.start();
+  await hold({ pond, community }, 2);
+  await community.settled();
+  await sealer.stop();
+  expect(lines.filter(({ level }) => level === 40)).toMatchObject([
+    { msg: expect.stringMatching(/no key of this home/) },
+  ]);
+  expect(community.book.log.seals.values().next().done).toBe(true);
 });
 
 describe('a revocation', () => {
