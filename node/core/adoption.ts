@@ -34,6 +34,7 @@ export class Adoption {
   /** A replay found that a seal does not hold: nothing is adopted any more. */
   #distrusted = false;
   #replaying: Promise<void> | undefined;
+  #keeping: Promise<void> = Promise.resolve();
 
   constructor(options: AdoptionOptions, components: { judge: Judge; logger: Logger }) {
     this.#options = options;
@@ -61,7 +62,7 @@ export class Adoption {
     this.#decided = view.decisions.size;
     const behind = view.seals.some(({ replayed }) => !replayed);
     if (!behind) {
-      void this.#keep(view.seals.length);
+      this.#keeping = this.#keeping.then(() => this.#keep(view.seals.length));
       return;
     }
     this.#replaying ??= this.#replay(source, signal)
@@ -76,6 +77,7 @@ export class Adoption {
 
   async idle(): Promise<void> {
     await this.#replaying;
+    await this.#keeping;
   }
 
   async #replay([options, components]: ConstructorParameters<typeof Historian>, signal: AbortSignal): Promise<void> {

@@ -22,6 +22,7 @@ import { Judge } from './judge.ts';
 import { PairFile } from './pair-file.ts';
 import { RecordBook } from './record-book.ts';
 import { Serial } from './serial.ts';
+import { VerdictFile } from './verdict-file.ts';
 import type { View } from './view.ts';
 
 /** Wait before a failed admission runs again, in milliseconds: a worker that died is started anew by then. */
@@ -144,7 +145,8 @@ export class Community extends EventEmitter<CommunityEvents> {
       },
     );
     const pairs = new PairFile({ path: home.pairs }, { logger: components.logger });
-    this.judge = new Judge({ worker: this.payloads, files: this.book.blobs, pairs });
+    const verdicts = new VerdictFile({ path: home.verdicts }, { logger: components.logger });
+    this.judge = new Judge({ worker: this.payloads, files: this.book.blobs, pairs, verdicts });
     this.#adoption = new Adoption(
       { enabled: options.adopt !== false, path: home.replayed },
       { judge: this.judge, logger: components.logger },

@@ -2,6 +2,7 @@ import type { CID } from 'multiformats/cid';
 import type { JudgedUpdate, Measured, Step, StepResult } from '../../src/history/index.ts';
 import { Decider } from '../../src/history/index.ts';
 import type { Decision, Pair } from '../../src/kinship/index.ts';
+import { idKey } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import { Turns } from '../turns.ts';
 import type { MeasuredFile, PayloadCalls, PayloadVerdict } from '../work/payload-calls.ts';
@@ -9,6 +10,7 @@ import { PAIR_BATCH } from '../work/payload-calls.ts';
 import type { WorkerThread } from '../work/rpc.ts';
 import type { PairFile } from './pair-file.ts';
 import { type PairEntry, PairTable } from './pair-table.ts';
+import type { VerdictFile } from './verdict-file.ts';
 
 /** Previews whose comparisons are remembered for a record that follows; contributions come one at a time. */
 export const MAX_PREVIEWED = 16;
@@ -28,6 +30,7 @@ export class Judge {
   readonly #verdicts = new Map<string, PayloadVerdict>();
   readonly #pairs = new PairTable();
   readonly #pairFile: PairFile | undefined;
+  readonly #verdictFile: VerdictFile | undefined;
   #loaded: Promise<void> | undefined;
   /** The last finished run, to go on from. */
   #last: Decider | undefined;
@@ -41,7 +44,9 @@ export class Judge {
     worker: Pick<WorkerThread<PayloadCalls>, 'call'>;
     files: PayloadFiles;
     pairs?: PairFile;
+    verdicts?: VerdictFile;
   }) {
+    this.#verdictFile = components.verdicts;
     this.#pairFile = components.pairs;
     this.#worker = components.worker;
     this.#files = components.files;
@@ -49,7 +54,7 @@ export class Judge {
 
   /** What was measured of a payload, if it was already looked at. */
   verdict(payload: CID): PayloadVerdict | undefined {
-    return this.#verdicts.get(payload.toString());
+    return this.#verdicts.get(idKey(payload));
   }
 
   /** Runs the steps; those that begin like the last ones only cost what is new. @returns one result for each */
@@ -131,7 +136,7 @@ export class Judge {
   }
 
   async #measure(payload: CID, { signal }: RunOptions): Promise<PayloadVerdict> {
-    const key = payload.toString();
+    const key = idKey(payload);
     const known = this.#verdicts.get(key);
     if (known !== undefined) return known;
     const verdict = await this.#worker.call(
@@ -140,6 +145,7 @@ export class Judge {
       { ...(signal && { signal }) },
     );
     this.#verdicts.set(key, verdict);
+    await this.#verdictFile?.append(payload, verdict);
     return verdict;
   }
 
@@ -197,8 +203,13 @@ export class Judge {
   }
 
   #load(): Promise<void> {
-    this.#loaded ??= this.#pairFile?.load((entry) => this.#pairs.set(entry)) ?? Promise.resolve();
+    this.#loaded ??= this.#read();
     return this.#loaded;
+  }
+
+  async #read(): Promise<void> {
+    await this.#pairFile?.load((entry) => this.#pairs.set(entry));
+    await this.#verdictFile?.load((payload, verdict) => this.#verdicts.set(idKey(payload), verdict));
   }
 }
 

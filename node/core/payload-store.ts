@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import type { CID } from 'multiformats/cid';
 import type { IdentifiedManifest, Manifest } from '../../src/log/index.ts';
-import { decodeManifest, idFromDigest, idOf, manifestOf } from '../../src/log/index.ts';
+import { decodeManifest, idFromDigest, idOf, idText, manifestOf } from '../../src/log/index.ts';
 import { NodeError } from '../errors.ts';
 import type { HomePaths } from '../home/paths.ts';
 import type { Logger } from '../logger.ts';
@@ -62,7 +62,7 @@ export class PayloadStore {
   async settledSize(payload: CID, names: ReadonlySet<string>): Promise<number | undefined> {
     const fact = this.#facts.get(keyOf(payload.multihash.digest));
     if (fact?.state === 'collected') return fact.size;
-    if (!names.has(payload.toString())) return undefined;
+    if (!names.has(idText(payload))) return undefined;
     if (fact !== undefined) return fact.size;
     // A crash came between the file and the word of it.
     const manifest = await this.manifest(payload);

@@ -2,7 +2,15 @@ import { readFile } from 'node:fs/promises';
 import { CID } from 'multiformats/cid';
 import { writeFileDurably } from '../../src/durable.ts';
 import type { SignedRecord } from '../../src/log/index.ts';
-import { authorKey, decodeSigned, decodeStored, encodeSigned, idFromDigest, payloadOf } from '../../src/log/index.ts';
+import {
+  authorKey,
+  decodeSigned,
+  decodeStored,
+  encodeSigned,
+  idFromDigest,
+  idKey,
+  payloadOf,
+} from '../../src/log/index.ts';
 import { NodeError } from '../errors.ts';
 import { ignoreMissing } from '../files.ts';
 import type { HomePaths } from '../home/paths.ts';
@@ -62,9 +70,10 @@ export class RecordFiles {
       this.#unreadable.set(id, bytes);
     }
     const read: SignedRecord[] = [];
+    const ids = new Map<string, CID>();
     for (const [key, bytes] of records) {
       const signed = this.#decode(key, bytes, damaged);
-      if (signed !== undefined) read.push(signed);
+      if (signed !== undefined) read.push(shareIds(signed, ids));
       records.delete(key);
     }
     return read;
@@ -197,6 +206,19 @@ export class RecordFiles {
       this.#logger.warn({ err: error, path: this.#publishedPath }, 'the note of the last publication cannot be read');
     }
   }
+}
+
+/** Every id is one object, however many records name it: an id takes more memory than all else in a record. */
+function shareIds(signed: SignedRecord, ids: Map<string, CID>): SignedRecord {
+  const share = (id: CID): CID => {
+    const key = idKey(id);
+    const known = ids.get(key);
+    if (known === undefined) ids.set(key, id);
+    return known ?? id;
+  };
+  const { charter, prev, parents } = signed.record;
+  const links = { charter: share(charter), prev: prev && share(prev), parents: parents.map(share) };
+  return { ...signed, id: share(signed.id), record: { ...signed.record, ...links } };
 }
 
 function entryOf(signed: SignedRecord): JournalEntry {

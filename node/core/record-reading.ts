@@ -1,6 +1,6 @@
 import type { CID } from 'multiformats/cid';
 import type { Log, SignedRecord } from '../../src/log/index.ts';
-import { canonicalOrder, idKey, payloadOf } from '../../src/log/index.ts';
+import { canonicalOrder, idKey, idText, payloadOf } from '../../src/log/index.ts';
 import { ignoreMissing } from '../files.ts';
 import type { HomeContent } from '../stores/home-journal.ts';
 import { Turns } from '../turns.ts';
@@ -46,7 +46,7 @@ async function learnPayload(
     return;
   }
   // A payload that is whole says what its manifest was.
-  const made = names.has(payload.toString()) ? await payloads.remake(payload) : undefined;
+  const made = names.has(idText(payload)) ? await payloads.remake(payload) : undefined;
   if (made === undefined) return;
   if (repair) {
     payloads.learnManifest(payload, made.bytes);

@@ -33,6 +33,8 @@ export interface HomePaths {
   readonly pairs: string;
   /** Number of the last seal whose decisions this home has recomputed; derived: may be deleted at any time. */
   readonly replayed: string;
+  /** Measurements of payloads, derived: may be deleted at any time. */
+  readonly verdicts: string;
   /** Merged checkpoints, derived: may be deleted at any time. */
   readonly checkpoints: string;
   /** Work in progress; emptied at every start. */
@@ -57,6 +59,7 @@ export function homePaths(root: string): HomePaths {
     fold: join(root, 'derived', 'fold'),
     pairs: join(root, 'derived', 'pairs'),
     replayed: join(root, 'derived', 'replayed'),
+    verdicts: join(root, 'derived', 'verdicts'),
     checkpoints: join(root, 'derived', 'checkpoints'),
     tmp: join(root, 'tmp'),
   };

@@ -1,6 +1,5 @@
 import type { CID } from 'multiformats/cid';
 import type { BlobStore, BlobWriter } from '../../node/stores/blob-store.ts';
-import type { ObjectStore } from '../../node/stores/object-store.ts';
 import { BLOCK_BYTES, blockSize, idOf, type Manifest } from '../../src/log/index.ts';
 
 /** What the nodes have on their disks. Equal content is in memory once, whoever holds it. */
@@ -22,7 +21,7 @@ export class SharedContent {
 }
 
 /** Manifests, in memory. */
-export class MemoryObjects implements Pick<ObjectStore, 'put' | 'get' | 'getVerified' | 'delete'> {
+export class MemoryObjects {
   readonly #objects = new Map<string, Uint8Array>();
 
   async put(id: CID, bytes: Uint8Array): Promise<void> {

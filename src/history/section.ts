@@ -1,6 +1,6 @@
 import type { CID } from 'multiformats/cid';
 import type { Log, Rules, SignedAmendment, SignedRecord } from '../log/index.ts';
-import { amendRules, canonicalOrder, continuesRules, idKey, isMemberBy } from '../log/index.ts';
+import { amendRules, canonicalOrder, continuesRules, idKey, idText, isMemberBy } from '../log/index.ts';
 import type { AdoptedDecision, Step, StepResult } from './steps.ts';
 
 /** An epoch, or the tail: records that follow one another, under one set of rules. */
@@ -42,7 +42,7 @@ export function makeSection(input: SectionInput, { log }: { log: Pick<Log, 'tota
     if (record.kind === 'update') {
       const { updates, bytes } = log.totals(id)!;
       const update = {
-        id: id.toString(),
+        id: idText(id),
         cid: id,
         payload: record.payload,
         equivocation: input.isEquivocated(signed),

@@ -25,6 +25,7 @@ export {
   idFromDigest,
   idKey,
   idOf,
+  idText,
   isLogId,
   parseId,
   sha256,

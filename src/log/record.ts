@@ -1,4 +1,11 @@
-import { compareBytes, type DocumentLimits, decodeCanonical, encodeCanonical, idOf } from './canonical.ts';
+import {
+  compareBytes,
+  type DocumentLimits,
+  decodeCanonical,
+  decodeTrusted,
+  encodeCanonical,
+  idOf,
+} from './canonical.ts';
 import { LogError } from './errors.ts';
 import { checkAscending, checkId, Fields } from './fields.ts';
 import { checkPublicKey, PUBLIC_KEY_BYTES, SIGNATURE_BYTES, type SigningKey, signBytes, verifyBytes } from './keys.ts';
@@ -60,7 +67,7 @@ export function encodeSigned(signed: SignedRecord): Uint8Array {
 
 /** Size, canonical form, fields and signature, in this order. @throws LogError */
 export function decodeSigned(bytes: Uint8Array): SignedRecord {
-  const signed = decodeStored(bytes);
+  const signed = readSigned(bytes, decodeCanonical);
   if (!verifyBytes(signed.record.author, DOMAIN, signed.body, signed.signature)) {
     throw new LogError('BAD_SIGNATURE', 'the signature is not the author’s over this record', {});
   }
@@ -68,16 +75,20 @@ export function decodeSigned(bytes: Uint8Array): SignedRecord {
 }
 
 /**
- * The same without the signature: for bytes whose signature this program checked before it stored them, and that are
- * known to be those.
+ * The same without the signature and without a look at the canonical form: for bytes that this program checked before it
+ * stored them, and that are known to be those.
  *
  * @throws LogError
  */
 export function decodeStored(bytes: Uint8Array): SignedRecord {
-  const fields = new Fields(decodeCanonical(bytes, SIGNED_LIMITS), 'signed record').closed(['body', 'signature']);
+  return readSigned(bytes, decodeTrusted);
+}
+
+function readSigned(bytes: Uint8Array, decode: typeof decodeCanonical): SignedRecord {
+  const fields = new Fields(decode(bytes, SIGNED_LIMITS), 'signed record').closed(['body', 'signature']);
   const signature = fields.bytes('signature', SIGNATURE_BYTES);
   const body = fields.bytesUpTo('body', MAX_RECORD_BYTES);
-  return { id: idOf(body), record: decodeRecord(body), body, signature };
+  return { id: idOf(body), record: readRecord(new Fields(decode(body, BODY_LIMITS), 'record')), body, signature };
 }
 
 function readRecord(fields: Fields): LogRecord {

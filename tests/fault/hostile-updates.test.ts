@@ -220,7 +220,9 @@ describe('an author who signs two records with one seq', () => {
       await peer.announce(update);
       await eventually(() => expect(node.community.book.log.state(update.signed.id)).toBe('held'));
     }
-    expect((await node.service.why(one.signed.id.toString())).verdict).toBe('accepted');
+    await eventually(async () => {
+      expect((await node.service.why(one.signed.id.toString())).verdict).toBe('accepted');
+    });
     for (const update of [later, other]) {
       await peer.announce(update);
       await eventually(() => expect(node.community.book.log.state(update.signed.id)).toBe('held'));

@@ -1,5 +1,5 @@
 import * as dagCbor from '@ipld/dag-cbor';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, test } from 'vitest';
 import {
   BLOCK_BYTES,
   blockSize,
@@ -16,6 +16,7 @@ import {
   frontierOf,
   type Head,
   idOf,
+  idText,
   MAX_CHECKPOINT_BYTES,
   MAX_CHECKPOINT_FILES,
   MAX_CONTENT_BYTES,
@@ -24,6 +25,7 @@ import {
   MAX_RECIPE_BYTES,
   MAX_RECIPE_UPDATES,
   manifestOf,
+  parseId,
   type Recipe,
   recipeId,
   sha256,
@@ -239,4 +241,12 @@ describe('checkpoint document', () => {
     expect(decodeCheckpoint(bytes).files).toHaveLength(MAX_CHECKPOINT_FILES);
     expect(codeOf(() => encodeCheckpoint({ ...document, files }))).toBe('OUT_OF_RANGE');
   });
+});
+
+test('the text of an id is what the library says', () => {
+  for (let i = 0; i < 200; i++) {
+    const id = idOf(Uint8Array.of(i));
+    expect(idText(id)).toBe(id.toString());
+    expect(parseId(idText(id)).equals(id)).toBe(true);
+  }
 });

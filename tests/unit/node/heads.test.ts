@@ -7,6 +7,7 @@ import {
   frontierOf,
   type Head,
   type SigningKey,
+  sha256,
   signHead,
 } from '../../../src/log/index.ts';
 import { testId, testKey } from '../log/helpers.ts';
@@ -46,6 +47,18 @@ describe("peers' heads", () => {
     expect(known.all().map(({ held }) => held)).toEqual([4]);
     expect(known.judge(head(key, { counter: 11, held: 3 }), 'peer')).toBe('accept');
     expect(known.all().map(({ held }) => held)).toEqual([3]);
+  });
+
+  test('are told by their digests, as long as they are kept', () => {
+    const known = heads();
+    const [older, newer] = [10, 11].map((counter) => head(testKey(1), { counter })) as [Uint8Array, Uint8Array];
+    expect(known.has(sha256(older))).toBe(false);
+    known.judge(older, 'peer');
+    expect(known.has(sha256(older))).toBe(true);
+    known.take(newer, 'peer');
+    expect([known.has(sha256(older)), known.has(sha256(newer))]).toEqual([false, true]);
+    for (let i = 2; i <= MAX_HEADS + 1; i++) known.take(head(testKey(i)), 'peer');
+    expect(known.has(sha256(newer))).toBe(false);
   });
 
   test('one of another community is refused and not kept', () => {
