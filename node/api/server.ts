@@ -169,7 +169,8 @@ function routes(token: string, { service, stop }: { service: NodeService; stop: 
     const request = await body(context, pullSchema);
     return answerWithProgress(context, (options) => service.pull(request, options));
   });
-  app.get('/v1/rules', async (context) => context.json(await service.rules()));
+  // Streamed: which amendments are in effect is known once admission has caught up, however long that takes.
+  app.get('/v1/rules', (context) => answerWithProgress(context, () => service.rules()));
   app.post('/v1/amend', async (context) => {
     const request = await body(context, amendSchema);
     return answerWithProgress(context, () => service.amend(request));

@@ -250,6 +250,8 @@ export interface SealDocument {
 export interface DryRunDocument {
   readonly updates: number;
   readonly accepted: number;
+  /** Updates that stay as their seal decided: their payloads are not here any more. */
+  readonly untried: number;
   readonly differs: readonly {
     readonly update: string;
     readonly title: string;

@@ -84,11 +84,20 @@ export async function dryRun(
 ): Promise<DryRunDocument> {
   const view = await community.settled();
   const { steps } = community.historian.stepsSoFar();
-  const others = steps.map((step): Step => {
-    if (step.kind === 'policy') return admission === null ? step : { ...step, policy: admission };
-    if (step.kind !== 'update' || budgets === null) return step;
-    return { ...step, update: { ...step.update, budget: { ...step.update.budget, most: budgets } } };
-  });
+  const others: Step[] = [];
+  let untried = 0;
+  for (const step of steps) {
+    if (step.kind === 'policy') others.push(admission === null ? step : { ...step, policy: admission });
+    else if (step.kind === 'take-out') others.push(step);
+    else {
+      // What a seal decided is decided anew, where there is something to decide on.
+      const kept = step.adopted !== undefined && !(await isStored(community, step.update.payload));
+      if (kept) untried++;
+      const { budget } = step.update;
+      const update = budgets === null ? step.update : { ...step.update, budget: { ...budget, most: budgets } };
+      others.push(kept ? step : { kind: 'update', update });
+    }
+  }
   const results = await community.judge.tryOut(others, run);
   const differs: { update: string; was: string | null; would: string | null; title: string }[] = [];
   for (const [place, step] of others.entries()) {
@@ -104,7 +113,12 @@ export async function dryRun(
     });
   }
   const accepted = results.filter((result) => typeof result === 'object' && result?.accepted === true).length;
-  return { updates: view.updates.length, accepted, differs };
+  return { updates: view.updates.length, accepted, untried, differs };
+}
+
+async function isStored({ book }: Community, payload: CID): Promise<boolean> {
+  const size = book.log.payloadSize(payload);
+  return size !== undefined && (await book.blobs.has(payload, size));
 }
 
 function titleOf(community: Community, id: CID): string {

@@ -100,7 +100,7 @@ export class LocalService implements NodeService {
       community: {
         id: id.toString(),
         name: charter.name,
-        membership: charter.membership === 'open' ? 'open' : 'members',
+        membership: (view?.rules.open ?? charter.membership === 'open') ? 'open' : 'members',
       },
       daemon:
         network === undefined

@@ -96,12 +96,14 @@ export function changesToTry(options: RuleOptions, rules: RulesDocument): Change
   return { ...(admission && { admission }), ...(budgets && { budgets }) };
 }
 
-export function renderDryRun({ updates, accepted, differs }: DryRunDocument): string {
+export function renderDryRun({ updates, accepted, untried, differs }: DryRunDocument): string {
   const summary = `${accepted} of ${updates} updates would be accepted, had these rules held from the beginning`;
-  if (differs.length === 0) return `${summary}: nothing would have been decided otherwise`;
+  const kept = untried === 0 ? [] : [`${untried} stay as their seal decided: their payloads are not here any more`];
+  if (differs.length === 0) return [`${summary}: nothing would have been decided otherwise`, ...kept].join('\n');
   const verdict = (gate: string | null) => (gate === null ? 'accepted' : `declined (${gate})`);
   return [
     summary,
+    ...kept,
     table([
       ['update', 'was', 'would be', 'title'],
       ...differs.map(({ update, was, would, title }) => [update, verdict(was), verdict(would), title]),

@@ -54,9 +54,9 @@ function explained({ update, verdict, gates }: Pick<WhyDocument, 'update' | 'ver
   return explain({ id: update, accepted: verdict === 'accepted', gate, gates });
 }
 
-/** A decision that this node took from the sealers has no measurements yet. */
+/** A decision that this node took from the sealers has no measurements: it was not replayed yet, or the payload is gone. */
 function adoptedLine({ update, verdict, gate }: Pick<WhyDocument, 'update' | 'verdict' | 'gate'>): string {
-  return `Update ${update} is ${verdict}${gate === null ? '' : ` by ${gate}`}: adopted from its seal, not replayed here yet.`;
+  return `Update ${update} is ${verdict}${gate === null ? '' : ` by ${gate}`}: as its seal says; the gates were not run here.`;
 }
 
 /** Verdict, gate, and whether it is still in the model. */

@@ -81,8 +81,10 @@ describe('why', () => {
   const why = { ...update, update: update.id, gates: [] };
 
   test('of what was adopted says that it was not replayed', () => {
-    expect(renderWhy(why)).toMatch(/is accepted: adopted from its seal, not replayed here yet/);
-    expect(renderWhy({ ...why, verdict: 'declined', gate: 'kinship' })).toMatch(/is declined by kinship: adopted/);
+    expect(renderWhy(why)).toMatch(/is accepted: as its seal says; the gates were not run here/);
+    expect(renderWhy({ ...why, verdict: 'declined', gate: 'kinship' })).toMatch(
+      /is declined by kinship: as its seal says/,
+    );
   });
 
   test('says whether it is final, out, or leaves', () => {

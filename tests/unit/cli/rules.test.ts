@@ -127,10 +127,12 @@ describe('a dry run tries', () => {
   });
 
   test('and says what would have been decided otherwise', () => {
-    expect(renderDryRun({ updates: 3, accepted: 3, differs: [] })).toMatch(/nothing would have been decided otherwise/);
+    expect(renderDryRun({ updates: 3, accepted: 3, untried: 0, differs: [] })).toMatch(
+      /nothing would have been decided otherwise/,
+    );
     const differs = [{ update: 'bafy', title: 'mine', was: null, would: 'kinship' }];
-    expect(renderDryRun({ updates: 3, accepted: 2, differs })).toMatch(
-      /2 of 3[\s\S]*bafy +accepted +declined \(kinship\) +mine/,
+    expect(renderDryRun({ updates: 3, accepted: 2, untried: 1, differs })).toMatch(
+      /2 of 3[\s\S]*1 stay as their seal decided[\s\S]*bafy +accepted +declined \(kinship\) +mine/,
     );
   });
 });

@@ -1,27 +1,69 @@
+import { readFile } from 'node:fs/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { ADOPT_ABOVE_RECORDS } from '../../../node/core/adoption.ts';
+import { AutoSealer } from '../../../node/core/auto-sealer.ts';
+import type { Community } from '../../../node/core/community.ts';
+import type { HomePaths } from '../../../node/home/paths.ts';
 import { openHome } from '../../../node/service/open-home.ts';
 import { type AmendmentRecord, signRecord } from '../../../src/log/index.ts';
 import { testKey } from '../log/helpers.ts';
-import { makePond, newHome, type Pond, payloadOf, silent, updateOf, updates } from './support.ts';
+import {
+  eventually,
+  keptLog,
+  makePond,
+  newHome,
+  openBook,
+  type Pond,
+  payloadOf,
+  silent,
+  updateOf,
+  updates,
+} from './support.ts';
 
 /** The home that made the community: it has the owner's key, and seals. */
 async function governing(options: Parameters<typeof makePond>[0] = {}) {
   const pond = await makePond(options);
-  return { pond, ...(await served(pond, pond.home)) };
+  return { pond, ...(await served(pond.home)) };
 }
 
-async function served(pond: Pond, home = pond.home) {
+async function served(home: HomePaths, logger = silent) {
   const options = { home, command: 'test', engine: { device: 'cpu' as const }, fold: false };
-  const opened = await openHome(options, { logger: silent });
+  const opened = await openHome(options, { logger });
   onTestFinished(() => opened.close());
   return { service: opened.service, community: opened.service.community };
 }
 
-async function hold({ pond, community }: Awaited<ReturnType<typeof governing>>, count: number): Promise<string[]> {
+async function hold({ pond, community }: { pond: Pond; community: Community }, count: number): Promise<string[]> {
   const made = await updates(pond, count);
   for (const { signed, payload } of made) await community.book.take(signed, payload, 'peer');
   return made.map(({ signed }) => signed.id.toString());
 }
+
+test('a seal in a home that never folded keeps how far decisions are replayed', async () => {
+  const pond = await makePond();
+  const { logger, lines } = keptLog();
+  const scene = { pond, ...(await served(pond.home, logger)) };
+  await hold(scene, 1);
+  expect(await scene.service.seal()).toMatchObject({ number: 1, records: 1, updates: 1 });
+  await eventually(async () => expect(await readFile(pond.home.replayed, 'utf8')).toBe('1'));
+  expect(lines.filter(({ level }) => Number(level) >= 40)).toEqual([]);
+});
+
+test('a home that is to seal by itself and has no key for it says so once', async () => {
+  const pond = await makePond();
+  const { logger, lines } = keptLog();
+  const { community } = await served(await newHome(pond));
+  const sealer = new AutoSealer({ updates: 1 }, { community, onSealed: () => {}, logger });
+  await community.settled();
+  sealer.start();
+  await hold({ pond, community }, 2);
+  await community.settled();
+  await sealer.stop();
+  expect(lines.filter(({ level }) => level === 40)).toMatchObject([
+    { msg: expect.stringMatching(/no key of this home/) },
+  ]);
+  expect(community.book.log.seals.values().next().done).toBe(true);
+});
 
 describe('a revocation', () => {
   test('of what no seal covers acts now, and a second one signs nothing', async () => {
@@ -70,7 +112,7 @@ describe('a revocation', () => {
 
   test('is for the author and the owner alone', async () => {
     const scene = await governing();
-    const other = await served(scene.pond, await newHome(scene.pond));
+    const other = await served(await newHome(scene.pond));
     const [made] = await updates(scene.pond, 1);
     await other.community.book.take(made!.signed, made!.payload, 'peer');
     const refused = other.service.revoke({ update: made!.signed.id.toString() });
@@ -128,5 +170,24 @@ describe('the rules', () => {
     ]);
     expect(tried.differs.map(({ title }) => title)).toEqual(before.slice(1).map(({ title }) => title));
     expect(await service.log()).toEqual(before);
+  });
+
+  test('are tried on adopted decisions too, before these are replayed', { timeout: 60_000 }, async () => {
+    const scene = await governing();
+    const { pond, community } = scene;
+    const made = await updates(pond, ADOPT_ABOVE_RECORDS + 1);
+    for (const { signed, payload } of made) await community.book.take(signed, payload, 'peer');
+    await scene.service.seal();
+    const home = await newHome(pond);
+    const book = await openBook(pond, home);
+    for (const { signed, payload } of made) await book.take(signed, payload, 'peer');
+    for (const seal of community.book.log.seals.values()) await book.takeSeal(seal);
+    await book.close();
+
+    const late = await served(home);
+    const { admission } = await late.service.rules();
+    expect(late.community.view?.seals).toMatchObject([{ replayed: false }]);
+    const tried = await late.service.dryRun({ admission: { ...admission, minReference: 1, kinship: [0.89, 0.9] } });
+    expect(tried).toMatchObject({ updates: made.length, accepted: 1, untried: 0 });
   });
 });
