@@ -7,6 +7,7 @@ import { KinmergeError } from '../src/errors.ts';
  * - `HOME_ALREADY_JOINED`: the home belongs to another community
  * - `HOME_LOCKED`: another process uses the home
  * - `HOME_INVALID`: a file of the home cannot be read
+ * - `HOME_NEWER`: a newer version wrote the home
  * - `KEY_INVALID`: a key file is not an ed25519 private key
  * - `BASE_MISMATCH`: the base checkpoint is not the one that the charter names
  * - `CHARTER_MISMATCH`: a charter does not hash to the community id
@@ -38,6 +39,7 @@ export type NodeErrorCode =
   | 'HOME_ALREADY_JOINED'
   | 'HOME_LOCKED'
   | 'HOME_INVALID'
+  | 'HOME_NEWER'
   | 'KEY_INVALID'
   | 'BASE_MISMATCH'
   | 'CHARTER_MISMATCH'

@@ -1,18 +1,20 @@
 import type { CID } from 'multiformats/cid';
 import type { Charter, SignedRecord, SignedSeal } from '../../src/log/index.ts';
-import { canonicalOrder, decodeManifest, decodeSigned, decodeSignedSeal, Log, payloadOf } from '../../src/log/index.ts';
+import { canonicalOrder, decodeSigned, decodeSignedSeal, Log, payloadOf } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import { NodeError } from '../errors.ts';
-import { cidNames } from '../files.ts';
+import { exists } from '../files.ts';
 import type { HomePaths } from '../home/paths.ts';
 import { BlobStore } from '../stores/blob-store.ts';
-import { ObjectStore } from '../stores/object-store.ts';
+import { type HomeContent, keyOf, readJournal } from '../stores/home-journal.ts';
+import { Journal } from '../stores/journal.ts';
 
 /**
  * A log of exactly the records and seals that a checkpoint was decided on: the frontier and its ancestors, the seal and those before it, as a home stores them.
  * It only reads, so that it can look at the home of a running daemon.
  *
- * @throws NodeError `UPDATE_UNKNOWN` when the home lacks one of them or its payload, or has it damaged
+ * @throws NodeError `UPDATE_UNKNOWN` when the home lacks one of them or its payload, or has it damaged; `HOME_INVALID`
+ *   when it has the layout of an older version
  */
 export async function readClosure(
   home: HomePaths,
@@ -20,17 +22,17 @@ export async function readClosure(
   { frontier, seal }: { readonly frontier: readonly CID[]; readonly seal: CID | null },
   run: RunOptions = {},
 ): Promise<Log> {
-  const { records, missing } = await readRecords(new ObjectStore({ directory: home.records }), frontier, run);
+  const content = await readHome(home);
+  const { records, missing } = readRecords(content, frontier, run);
   const log = new Log(community);
   if (missing.length === 0) {
-    const objects = new ObjectStore({ directory: home.objects });
     const blobs = new BlobStore({ directory: home.blobs });
     // Parents first: a record that came before its parents would wait, and what waits is bounded.
     for (const id of canonicalOrder(records.values(), community.charterId.bytes)) {
       run.signal?.throwIfAborted();
       const signed = records.get(id.toString())!;
       const payload = payloadOf(signed.record);
-      const size = payload === null ? undefined : await payloadSize(objects, payload);
+      const size = payload === null ? undefined : content.payloads.get(keyOf(payload.multihash.digest))?.size;
       if (payload !== null && size !== undefined && (await blobs.has(payload, size))) log.setPayload(payload, size);
       if (log.addRecord(signed).outcome !== 'held') {
         missing.push(id.toString());
@@ -38,8 +40,7 @@ export async function readClosure(
       }
     }
   }
-  if (missing.length === 0 && seal !== null)
-    await readSeals(new ObjectStore({ directory: home.seals }), seal, log, missing);
+  if (missing.length === 0 && seal !== null) readSeals(content, seal, log, missing);
   if (missing.length === 0) return log;
   throw new NodeError(
     'UPDATE_UNKNOWN',
@@ -49,15 +50,15 @@ export async function readClosure(
 }
 
 /** The seal and those before it. */
-async function readSeals(store: ObjectStore, last: CID, log: Log, missing: string[]): Promise<void> {
+function readSeals({ seals: stored }: HomeContent, last: CID, log: Log, missing: string[]): void {
   const seals: SignedSeal[] = [];
   for (let id: CID | null = last; id !== null; ) {
-    const bytes: Uint8Array | undefined = await store.get(id);
-    const signed: SignedSeal | undefined = bytes === undefined ? undefined : decodeSignedSeal(bytes);
-    if (signed === undefined || !signed.id.equals(id)) {
+    const bytes = stored.get(keyOf(id.multihash.digest));
+    if (bytes === undefined) {
       missing.push(id.toString());
       return;
     }
+    const signed = decodeSignedSeal(bytes);
     seals.push(signed);
     id = signed.seal.previous;
   }
@@ -66,16 +67,21 @@ async function readSeals(store: ObjectStore, last: CID, log: Log, missing: strin
 
 /** How many records a home stores beside those of a log: what a checkpoint was not decided on. */
 export async function countBeyond(home: HomePaths, log: Log): Promise<number> {
-  try {
-    return (await cidNames(home.records)).length - log.size;
-  } catch (error) {
-    // A home that joined but never ran has no records.
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0;
-    throw error;
-  }
+  return (await readHome(home)).records.size - log.size;
 }
 
-async function readRecords(store: ObjectStore, frontier: readonly CID[], run: RunOptions) {
+async function readHome(home: HomePaths): Promise<HomeContent> {
+  if (!(await exists(home.journal)) && (await exists(`${home.root}/records`))) {
+    throw new NodeError(
+      'HOME_INVALID',
+      'this home has the layout of an older version: run `kinmerge status` with it once, which brings it up to date',
+      { home: home.root },
+    );
+  }
+  return readJournal(new Journal({ directory: home.journal }), { repair: false });
+}
+
+function readRecords(content: HomeContent, frontier: readonly CID[], run: RunOptions) {
   const records = new Map<string, SignedRecord>();
   const missing: string[] = [];
   const seen = new Set<string>();
@@ -85,7 +91,7 @@ async function readRecords(store: ObjectStore, frontier: readonly CID[], run: Ru
     const key = id.toString();
     if (seen.has(key)) continue;
     seen.add(key);
-    const signed = await readRecord(store, id);
+    const signed = readRecord(content, id);
     if (signed === undefined) {
       missing.push(key);
       continue;
@@ -97,21 +103,12 @@ async function readRecords(store: ObjectStore, frontier: readonly CID[], run: Ru
 }
 
 /** Undefined for one that is not there or damaged: the node that owns the home mends it. */
-async function readRecord(store: ObjectStore, id: CID): Promise<SignedRecord | undefined> {
-  const bytes = await store.get(id);
+function readRecord({ records }: HomeContent, id: CID): SignedRecord | undefined {
+  const bytes = records.get(keyOf(id.multihash.digest));
   if (bytes === undefined) return undefined;
   try {
     const signed = decodeSigned(bytes);
     return signed.id.equals(id) ? signed : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-async function payloadSize(objects: ObjectStore, payload: CID): Promise<number | undefined> {
-  try {
-    const bytes = await objects.getVerified(payload);
-    return bytes === undefined ? undefined : decodeManifest(bytes).size;
   } catch {
     return undefined;
   }

@@ -155,8 +155,8 @@ async function untilAgreed(
         const view = await community.settled();
         patience.resume();
         const { own, theirs, comparable } = models(view, head, components.tail);
-        const same = own !== null && theirs !== null && theirs.recipe.equals(own.recipeId);
-        if (same && theirs.checkpoint !== null) {
+        const same = own !== null && theirs?.recipe.equals(own.recipeId) === true;
+        if (same && theirs?.checkpoint) {
           return { view: own, document: await fetchDocument(blocks, peer, theirs.checkpoint, own, signal) };
         }
         if (!same && comparable && own !== null && theirs !== null) {

@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { writeFileDurably } from '../../src/durable.ts';
 import { Historian } from '../../src/history/index.ts';
 import type { SignedSeal } from '../../src/log/index.ts';
@@ -33,6 +34,7 @@ export class Adoption {
   /** A replay found that a seal does not hold: nothing is adopted any more. */
   #distrusted = false;
   #replaying: Promise<void> | undefined;
+  #keeping: Promise<void> = Promise.resolve();
 
   constructor(options: AdoptionOptions, components: { judge: Judge; logger: Logger }) {
     this.#options = options;
@@ -60,7 +62,7 @@ export class Adoption {
     this.#decided = view.decisions.size;
     const behind = view.seals.some(({ replayed }) => !replayed);
     if (!behind) {
-      void this.#keep(view.seals.length);
+      this.#keeping = this.#keeping.then(() => this.#keep(view.seals.length));
       return;
     }
     this.#replaying ??= this.#replay(source, signal)
@@ -75,6 +77,7 @@ export class Adoption {
 
   async idle(): Promise<void> {
     await this.#replaying;
+    await this.#keeping;
   }
 
   async #replay([options, components]: ConstructorParameters<typeof Historian>, signal: AbortSignal): Promise<void> {
@@ -88,8 +91,12 @@ export class Adoption {
   async #keep(number: number): Promise<void> {
     if (number <= this.#replayed) return;
     this.#replayed = number;
-    await writeFileDurably(this.#options.path, String(number)).catch((error: unknown) => {
+    try {
+      // A home that never folded has no directory of derived files yet.
+      await mkdir(dirname(this.#options.path), { recursive: true });
+      await writeFileDurably(this.#options.path, String(number));
+    } catch (error) {
       this.#logger.warn({ err: error }, 'how far decisions are replayed could not be kept');
-    });
+    }
   }
 }

@@ -23,7 +23,7 @@ export interface PayloadFiles {
  * runs are measurements, which no later record can change, and the results of the steps that two runs begin with.
  */
 export class Judge {
-  readonly #worker: WorkerThread<PayloadCalls>;
+  readonly #worker: Pick<WorkerThread<PayloadCalls>, 'call'>;
   readonly #files: PayloadFiles;
   readonly #verdicts = new Map<string, PayloadVerdict>();
   readonly #pairs = new PairTable();
@@ -37,7 +37,11 @@ export class Judge {
   /** What previews compared, by payload: on disk only once the update is held, because most that are declined never are. */
   readonly #previewed = new Map<string, PairEntry[]>();
 
-  constructor(components: { worker: WorkerThread<PayloadCalls>; files: PayloadFiles; pairs?: PairFile }) {
+  constructor(components: {
+    worker: Pick<WorkerThread<PayloadCalls>, 'call'>;
+    files: PayloadFiles;
+    pairs?: PairFile;
+  }) {
     this.#pairFile = components.pairs;
     this.#worker = components.worker;
     this.#files = components.files;

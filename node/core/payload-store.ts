@@ -1,11 +1,15 @@
 import { createReadStream } from 'node:fs';
 import type { CID } from 'multiformats/cid';
 import type { IdentifiedManifest, Manifest } from '../../src/log/index.ts';
-import { decodeManifest, manifestOf } from '../../src/log/index.ts';
+import { decodeManifest, idFromDigest, idOf, manifestOf } from '../../src/log/index.ts';
+import { NodeError } from '../errors.ts';
 import type { HomePaths } from '../home/paths.ts';
 import type { Logger } from '../logger.ts';
-import { BlobStore } from '../stores/blob-store.ts';
-import { ObjectStore } from '../stores/object-store.ts';
+import { BlobStore, isBlock } from '../stores/blob-store.ts';
+import { type HomeContent, keyOf, type PayloadFact } from '../stores/home-journal.ts';
+import type { Journal } from '../stores/journal.ts';
+import { digestOfName, encodeSize, type JournalEntry, KIND } from '../stores/journal-format.ts';
+import { removal } from '../stores/journal-reading.ts';
 
 /** Bytes of half-fetched payloads that are kept although no record names them now: it may come back. One GiB. */
 export const MAX_IDLE_PART_BYTES = 2 ** 30;
@@ -15,42 +19,144 @@ export const IDLE_PART_EXPIRY_MS = 86_400_000;
 const READ_BYTES = 1 << 20;
 
 /**
- * Payloads with their manifests on disk, and what may be removed of them. The caller runs everything that changes
- * something one after another.
+ * Payloads on disk with their manifests, and what may be removed of them. The caller runs everything that changes
+ * something one after another. What it notes in the journal is written with the next record that needs it.
  */
 export class PayloadStore {
   readonly blobs: BlobStore;
-  /** Manifests. */
-  readonly objects: ObjectStore;
+  readonly #journal: Journal;
   readonly #named: (payload: CID) => boolean;
   readonly #logger: Logger;
+  /** What the journal says of payloads, by digest. */
+  #facts: Map<string, PayloadFact> = new Map();
+  /** Payloads of held records that turned out damaged and are to be fetched again, by digest. */
+  readonly #lost = new Map<string, CID>();
   /** How many contributions under way use a payload. */
   readonly #reserved = new Map<string, number>();
 
   /** @param components - `named`: whether a record, on disk or in memory, names a payload: that one stays */
   constructor(
-    options: Pick<HomePaths, 'blobs' | 'objects'>,
-    components: { named: (payload: CID) => boolean; logger: Logger },
+    options: Pick<HomePaths, 'blobs'>,
+    components: { journal: Journal; named: (payload: CID) => boolean; logger: Logger },
   ) {
     this.blobs = new BlobStore({ directory: options.blobs });
-    this.objects = new ObjectStore({ directory: options.objects });
+    this.#journal = components.journal;
     this.#named = components.named;
     this.#logger = components.logger;
   }
 
   async open(): Promise<void> {
-    await Promise.all([this.blobs.open(), this.objects.open()]);
+    await this.blobs.open();
+  }
+
+  /** Takes what the journal says, as far as the files in `names` bear it out. */
+  load({ payloads }: HomeContent): void {
+    this.#facts = payloads;
+  }
+
+  /**
+   * The size of a payload whose bytes are stored, or were and have been given up.
+   *
+   * @param names - the files of the blob store
+   */
+  async settledSize(payload: CID, names: ReadonlySet<string>): Promise<number | undefined> {
+    const fact = this.#facts.get(keyOf(payload.multihash.digest));
+    if (fact?.state === 'collected') return fact.size;
+    if (!names.has(payload.toString())) return undefined;
+    if (fact !== undefined) return fact.size;
+    // A crash came between the file and the word of it.
+    const manifest = await this.manifest(payload);
+    return manifest !== undefined && (await this.blobs.has(payload, manifest.size)) ? manifest.size : undefined;
+  }
+
+  hasManifest(payload: CID): boolean {
+    return this.#journal.has(KIND.manifest, payload.multihash.digest);
+  }
+
+  /** Whether the bytes were stored and have been given up. */
+  isCollected(payload: CID): boolean {
+    return this.#facts.get(keyOf(payload.multihash.digest))?.state === 'collected';
+  }
+
+  /** Whether all bytes are there. */
+  async has(payload: CID, size: number): Promise<boolean> {
+    return !this.#lost.has(keyOf(payload.multihash.digest)) && (await this.blobs.has(payload, size));
+  }
+
+  /** Payloads that are stored, by the journal. */
+  *stored(): Generator<{ readonly payload: CID; readonly size: number }> {
+    for (const [key, { state, size }] of this.#facts) {
+      if (state === 'stored') yield { payload: idFromDigest(new Uint8Array(Buffer.from(key, 'latin1'))), size };
+    }
   }
 
   /** The stored manifest of a payload; a damaged one counts as missing. */
   async manifest(payload: CID): Promise<Manifest | undefined> {
+    const bytes = await this.manifestBytes(payload);
+    return bytes && decodeManifest(bytes);
+  }
+
+  /** The canonical bytes of the same. */
+  async manifestBytes(payload: CID): Promise<Uint8Array | undefined> {
     try {
-      const bytes = await this.objects.getVerified(payload);
-      return bytes === undefined ? undefined : decodeManifest(bytes);
+      const bytes = await this.#journal.get(KIND.manifest, payload.multihash.digest);
+      if (bytes === undefined || idOf(bytes).equals(payload)) return bytes;
+      throw new NodeError('OBJECT_CORRUPT', 'the manifest has another id');
     } catch (error) {
       this.#logger.warn({ payload: payload.toString(), err: error }, 'a stored manifest is damaged');
       return undefined;
     }
+  }
+
+  /** A block of a payload; undefined when it is not there or damaged, which `onDamaged` is told. */
+  async block(payload: CID, manifest: Manifest, index: number, onDamaged: () => void): Promise<Uint8Array | undefined> {
+    const bytes = await this.blobs.readBlock(payload, manifest, index);
+    if (bytes === undefined || isBlock(manifest, index, bytes)) return bytes;
+    onDamaged();
+    return undefined;
+  }
+
+  /** Notes the manifest of a payload. */
+  learnManifest(payload: CID, bytes: Uint8Array): void {
+    if (!this.#journal.has(KIND.manifest, payload.multihash.digest)) this.#journal.later(manifestEntry(payload, bytes));
+  }
+
+  /** Notes that the bytes of a payload are all there. */
+  learnStored(payload: CID, size: number): void {
+    const key = keyOf(payload.multihash.digest);
+    this.#lost.delete(key);
+    const fact = this.#facts.get(key);
+    if (fact?.state === 'stored') return;
+    if (fact !== undefined) this.#journal.later(removal(KIND.collected, payload.multihash.digest));
+    this.#facts.set(key, { size, state: 'stored' });
+    this.#journal.later({ kind: KIND.stored, digest: payload.multihash.digest, body: encodeSize(size) });
+  }
+
+  /** Gives up the bytes of a payload that was stored; the journal says so before they go. */
+  async collect(payload: CID): Promise<void> {
+    const { digest } = payload.multihash;
+    const fact = this.#facts.get(keyOf(digest));
+    if (fact?.state !== 'stored') return;
+    const body = encodeSize(fact.size);
+    await this.#journal.append([{ kind: KIND.collected, digest, body }, removal(KIND.stored, digest)]);
+    this.#facts.set(keyOf(digest), { size: fact.size, state: 'collected' });
+    this.#lost.delete(keyOf(digest));
+    await this.blobs.delete(payload);
+    await this.blobs.deletePart(payload);
+  }
+
+  /** Takes a payload of a held record out of use: its bytes are not what they were. */
+  async lose(payload: CID): Promise<void> {
+    const key = keyOf(payload.multihash.digest);
+    if (this.#facts.get(key)?.state !== 'stored' || this.#lost.has(key)) return;
+    this.#logger.warn({ payload: payload.toString() }, 'a stored payload is damaged; it will be fetched again');
+    this.#lost.set(key, payload);
+    await this.blobs.demote(payload);
+  }
+
+  /** Payloads of held records that are to be fetched again. */
+  get lost(): CID[] {
+    return [...this.#lost.values()];
   }
 
   /** A manifest made anew from the whole payload; undefined when that is missing or not what its name says. */
@@ -66,7 +172,7 @@ export class PayloadStore {
 
   /** Takes a finished file as a payload and keeps it until `release`, whoever names it meanwhile or no longer does. */
   async reserve({ id, manifest }: IdentifiedManifest, file: string): Promise<void> {
-    if (!(await this.blobs.has(id, manifest.size))) await this.blobs.adopt(id, file);
+    if (!(await this.has(id, manifest.size))) await this.blobs.adopt(id, file);
     this.#reserved.set(id.toString(), (this.#reserved.get(id.toString()) ?? 0) + 1);
   }
 
@@ -88,9 +194,10 @@ export class PayloadStore {
   async discard(payload: CID, { keepPart = false } = {}): Promise<boolean> {
     if (this.#kept(payload)) return false;
     await this.blobs.delete(payload);
+    this.#forget(payload, KIND.stored);
     if (keepPart && (await this.blobs.hasPart(payload))) return true;
     await this.blobs.deletePart(payload);
-    await this.objects.delete(payload);
+    this.#forget(payload, KIND.manifest);
     return true;
   }
 
@@ -99,27 +206,42 @@ export class PayloadStore {
     await this.sweepParts();
     for (const id of await this.blobs.list()) if (!this.#kept(id)) await this.blobs.delete(id);
     const parts = new Set((await this.blobs.parts()).map(({ id }) => id.toString()));
-    for (const id of await this.objects.list()) {
-      if (!this.#kept(id) && !parts.has(id.toString())) await this.objects.delete(id);
+    for (const name of [...this.#journal.names(KIND.manifest)]) {
+      const id = idFromDigest(digestOfName(name));
+      if (this.#kept(id) || parts.has(id.toString())) continue;
+      this.#forget(id, KIND.stored);
+      this.#forget(id, KIND.manifest);
     }
   }
 
   /**
    * Removes half-fetched payloads that no record names when they are too old or too many, the oldest first. The
    * others make a fetch that a restart interrupted go on.
+   *
+   * @param room - bytes of them that may stay
    */
-  async sweepParts(): Promise<void> {
+  async sweepParts(room: number = MAX_IDLE_PART_BYTES): Promise<void> {
     const idle = (await this.blobs.parts()).filter(({ id }) => !this.#kept(id));
-    let room = MAX_IDLE_PART_BYTES;
+    let left = room;
     for (const { id, size, modified } of idle.sort((a, b) => b.modified - a.modified)) {
-      room -= size;
-      if (room >= 0 && Date.now() - modified < IDLE_PART_EXPIRY_MS) continue;
+      left -= size;
+      if (left >= 0 && Date.now() - modified < IDLE_PART_EXPIRY_MS) continue;
       await this.blobs.deletePart(id);
-      await this.objects.delete(id);
+      this.#forget(id, KIND.manifest);
     }
+  }
+
+  #forget(payload: CID, kind: typeof KIND.stored | typeof KIND.manifest): void {
+    const { digest } = payload.multihash;
+    if (kind === KIND.stored) this.#facts.delete(keyOf(digest));
+    this.#journal.later(removal(kind, digest));
   }
 
   #kept(payload: CID): boolean {
     return this.#reserved.has(payload.toString()) || this.#named(payload);
   }
+}
+
+function manifestEntry(payload: CID, bytes: Uint8Array): JournalEntry {
+  return { kind: KIND.manifest, digest: payload.multihash.digest, body: bytes };
 }

@@ -6,6 +6,7 @@ import type {
   LogOptions,
   LogRecord,
   Manifest,
+  Missing,
   SealOutcome,
   SignedRecord,
   SignedSeal,
@@ -16,7 +17,8 @@ import { NodeError } from '../errors.ts';
 import type { HomePaths } from '../home/paths.ts';
 import type { Logger } from '../logger.ts';
 import type { BlobStore } from '../stores/blob-store.ts';
-import type { ObjectStore } from '../stores/object-store.ts';
+import { readJournal } from '../stores/home-journal.ts';
+import { Journal } from '../stores/journal.ts';
 import { PayloadStore } from './payload-store.ts';
 import { type RecordBookListener, RecordChanges } from './record-changes.ts';
 import { RecordFiles } from './record-files.ts';
@@ -35,7 +37,7 @@ export type Taken =
   | { readonly outcome: 'invalid'; readonly code: string; readonly message: string };
 
 /**
- * The log on disk. A record file is written when the record is held, after its payload and manifest; a crash between
+ * The log on disk. A record is written when it is held, after its payload and together with its manifest; a crash between
  * the steps leaves a record that is fetched again, never one without its payload.
  *
  * A home that was restored from a copy knows its author's chain as far as the copy does: it continues the chain rightly
@@ -43,6 +45,7 @@ export type Taken =
  */
 export class RecordBook {
   readonly log: Log;
+  readonly #journal: Journal;
   readonly #payloads: PayloadStore;
   readonly #files: RecordFiles;
   readonly #seals: SealFiles;
@@ -61,9 +64,17 @@ export class RecordBook {
     this.log = new Log({ charter, charterId, ...(now && { now }), ...(limits && { limits }) });
     this.charterId = charterId;
     this.#listener = listener;
-    this.#seals = new SealFiles(home, { logger });
-    this.#files = new RecordFiles(home, { onSaved: (records) => listener.onHeld(records), logger });
+    const journal = new Journal({ directory: home.journal });
+    this.#journal = journal;
+    this.#seals = new SealFiles({ journal, logger });
+    this.#files = new RecordFiles(home, {
+      journal,
+      beforeSave: () => this.#payloads.blobs.flush(),
+      onSaved: (records) => listener.onHeld(records),
+      logger,
+    });
     this.#payloads = new PayloadStore(home, {
+      journal,
       named: (payload) => this.log.namesPayload(payload) || this.#files.stalledNames(payload),
       logger,
     });
@@ -80,14 +91,9 @@ export class RecordBook {
     return this.#payloads.blobs;
   }
 
-  /** Manifests. */
-  get objects(): ObjectStore {
-    return this.#payloads.objects;
-  }
-
   /** Makes the directories, drops what a crash left half-written, reads everything and repairs what can be. */
   async open(): Promise<void> {
-    await Promise.all([this.#payloads.open(), this.#files.open(), this.#seals.open()]);
+    await this.#payloads.open();
     await this.#read({ repair: true });
   }
 
@@ -100,10 +106,12 @@ export class RecordBook {
   }
 
   async #read(options: { repair: boolean }): Promise<void> {
-    const { log } = this;
-    await readRecords({ log, charterId: this.charterId, files: this.#files, payloads: this.#payloads }, options);
+    const { log, charterId } = this;
+    const content = await readJournal(this.#journal, options);
+    this.#payloads.load(content);
+    await readRecords({ log, charterId, files: this.#files, payloads: this.#payloads, content }, options);
     // After the records: amendments say who may seal.
-    await this.#seals.read(log.seals);
+    this.#seals.read(content, log.seals);
   }
 
   /** Waits until everything under way is on disk; takes nothing more. */
@@ -111,6 +119,8 @@ export class RecordBook {
     this.#closed = true;
     this.#changes.cancelTelling();
     await this.#serial.idle();
+    await this.#files.save().catch(() => {});
+    await this.#journal.close();
   }
 
   /** Judges a record without taking it. */
@@ -124,7 +134,7 @@ export class RecordBook {
    * @param source - the peer, for its share of the pending pool
    */
   take(signed: SignedRecord, payload: Uint8Array | null, source: string): Promise<Taken> {
-    return this.#run(async () => {
+    return this.#saved(async () => {
       if (payload !== null && this.log.state(signed.id) !== 'held') await this.#keepInline(signed, payload);
       const added = this.log.addRecord(signed, source);
       await this.#changes.apply(added.change);
@@ -187,12 +197,16 @@ export class RecordBook {
     requirePublishable(this.judge(signed, content?.manifest.size));
     await this.#files.save();
     const payload = payloadOf(signed.record);
-    if (payload !== null && content !== null) await this.objects.put(payload, content.bytes);
+    if (payload !== null && content !== null) {
+      this.#payloads.learnManifest(payload, content.bytes);
+      this.#payloads.learnStored(payload, content.manifest.size);
+    }
     await this.#files.putAhead(signed);
     if (payload !== null && content !== null) {
       await this.#changes.apply(this.log.setPayload(payload, content.manifest.size));
     }
     await this.#changes.apply(this.log.addRecord(signed).change);
+    await this.#files.save();
   }
 
   /** Takes a seal that a peer brought or this node made: durable when it returns, if it was added. */
@@ -201,8 +215,7 @@ export class RecordBook {
       if (!signed.seal.charter.equals(this.charterId)) return 'untrusted';
       const { outcome, kept, dropped } = this.log.seals.add(signed);
       if (kept === undefined) return outcome;
-      await this.#seals.put(kept);
-      if (dropped !== undefined && !dropped.id.equals(kept.id)) await this.#seals.delete(dropped);
+      await this.#seals.put(kept, dropped?.id.equals(kept.id) ? undefined : dropped);
       this.#listener.onSeal(kept);
       return outcome;
     });
@@ -222,15 +235,16 @@ export class RecordBook {
 
   /** Notes a manifest that was fetched and checked; `bytes` is null for one that is in the store. */
   learnManifest(payload: CID, bytes: Uint8Array | null, manifest: Manifest): Promise<void> {
-    return this.#run(async () => {
-      if (bytes !== null) await this.objects.put(payload, bytes);
+    return this.#saved(async () => {
+      if (bytes !== null) this.#payloads.learnManifest(payload, bytes);
       await this.#changes.apply(this.log.setManifest(payload, manifest.size));
     });
   }
 
   /** Notes a payload whose blob is whole in the store. One that no record names any more is removed. */
   learnPayload(payload: CID, manifest: Manifest): Promise<void> {
-    return this.#run(async () => {
+    return this.#saved(async () => {
+      this.#payloads.learnStored(payload, manifest.size);
       await this.#changes.apply(this.log.setPayload(payload, manifest.size));
       await this.#changes.discard(payload);
     });
@@ -238,12 +252,39 @@ export class RecordBook {
 
   /** Drops records that have waited too long, also when no other record comes, and tries failed writes again. */
   expire(): Promise<void> {
-    return this.#run(() => this.#changes.apply(this.log.expire()));
+    return this.#saved(() => this.#changes.apply(this.log.expire()));
   }
 
   /** The stored manifest of a payload; a damaged one counts as missing. */
   manifest(payload: CID): Promise<Manifest | undefined> {
     return this.#payloads.manifest(payload);
+  }
+
+  /** The canonical bytes of the same. */
+  manifestBytes(payload: CID): Promise<Uint8Array | undefined> {
+    return this.#payloads.manifestBytes(payload);
+  }
+
+  /** A block of a stored payload. One that is damaged is not handed out, and its payload is fetched again. */
+  block(payload: CID, manifest: Manifest, index: number): Promise<Uint8Array | undefined> {
+    return this.#payloads.block(payload, manifest, index, () => {
+      this.lose(payload).catch(() => {});
+    });
+  }
+
+  /** Takes a payload whose bytes are damaged out of use and asks for it. Its record stays held. */
+  lose(payload: CID): Promise<void> {
+    return this.#run(async () => {
+      await this.#payloads.lose(payload);
+      this.#changes.tellMissing();
+    });
+  }
+
+  /** What is to be fetched: for waiting records, and in the place of what is damaged. */
+  missing(): Missing {
+    const missing = this.log.missing();
+    const { lost } = this.#payloads;
+    return lost.length === 0 ? missing : { ...missing, payloads: [...missing.payloads, ...lost] };
   }
 
   /** Encoded signed bytes of a held record. */
@@ -270,9 +311,17 @@ export class RecordBook {
     const { manifest, bytes, id } = await manifestOf(payload);
     if (payloadOf(signed.record)?.equals(id) !== true || this.judge(signed, manifest.size).verdict !== 'valid') return;
     if (!this.log.hasPayloadRoom(signed, manifest.size)) return;
-    if (!(await this.blobs.has(id, manifest.size))) await this.blobs.put(id, payload);
-    await this.objects.put(id, bytes);
+    if (!(await this.#payloads.has(id, manifest.size))) await this.blobs.put(id, payload);
+    this.#payloads.learnManifest(id, bytes);
+    this.#payloads.learnStored(id, manifest.size);
     await this.#changes.apply(this.log.setPayload(id, manifest.size));
+  }
+
+  /** The same, and then waits until what became held is on disk, together with what others wait for. */
+  async #saved<T>(task: () => Promise<T>): Promise<T> {
+    const result = await this.#run(task);
+    await this.#files.save();
+    return result;
   }
 
   #run<T>(task: () => Promise<T>): Promise<T> {

@@ -41,11 +41,10 @@ export class RecordChanges {
     this.#logger = components.logger;
   }
 
-  /** Makes what became held durable, tells, and frees what the dropped records took. */
+  /** Notes what became held, for the caller to save, and frees what the dropped records took. */
   async apply(change: LogChange): Promise<void> {
     this.#files.queue(change.held);
     if (change.equivocations.length > 0) this.#listener.onEquivocations(change.equivocations);
-    await this.#files.save();
     let parts = false;
     for (const { signed, reason, code } of change.dropped) {
       this.#logger.debug({ update: signed.id.toString(), reason, code }, 'a waiting record was dropped');

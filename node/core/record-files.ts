@@ -1,48 +1,73 @@
-import type { CID } from 'multiformats/cid';
+import { readFile } from 'node:fs/promises';
+import { CID } from 'multiformats/cid';
+import { writeFileDurably } from '../../src/durable.ts';
 import type { SignedRecord } from '../../src/log/index.ts';
-import { decodeSigned, encodeSigned, payloadOf } from '../../src/log/index.ts';
+import { authorKey, decodeSigned, decodeStored, encodeSigned, idFromDigest, payloadOf } from '../../src/log/index.ts';
 import { NodeError } from '../errors.ts';
+import { ignoreMissing } from '../files.ts';
 import type { HomePaths } from '../home/paths.ts';
 import type { Logger } from '../logger.ts';
-import { ObjectStore } from '../stores/object-store.ts';
+import { digestOfKey, type HomeContent, keyOf } from '../stores/home-journal.ts';
+import type { Journal } from '../stores/journal.ts';
+import { type JournalEntry, KIND } from '../stores/journal-format.ts';
+import { removal } from '../stores/journal-reading.ts';
 
 /**
- * The record files of a home: what is on disk and held, what is there and not held or cannot be read, and what is held
- * and not there yet. The caller runs everything that changes something one after another.
+ * The records of a home on disk: what is there and held, what is there and not held or cannot be read, and what is held
+ * and not there yet. The caller runs everything that changes something one after another, except `save`.
  */
 export class RecordFiles {
-  readonly #store: ObjectStore;
+  readonly #journal: Journal;
+  readonly #publishedPath: string;
   readonly #onSaved: (records: readonly SignedRecord[]) => void;
+  readonly #beforeSave: () => Promise<void>;
   readonly #logger: Logger;
   /** Records on disk that are not held: their payload or an ancestor is damaged or missing. By id. */
   readonly #stalled = new Map<string, SignedRecord>();
-  /** Record files that cannot be read, by id, with what is in them. */
+  /** Records on disk that cannot be read, by id, with what is left of them. */
   readonly #unreadable = new Map<string, Uint8Array>();
-  /** Held records that are not on disk yet, parents before children: a write failed and will be tried again. */
+  /** Held records that are not on disk yet, parents before children: a write is under way, or failed and will be tried again. */
   readonly #unsaved = new Map<string, SignedRecord>();
+  /** The last record that was published here, and its author. */
+  #published: { readonly author: string; readonly id: CID } | undefined;
+  #saving: Promise<void> = Promise.resolve();
+  #nextSave: Promise<void> | undefined;
 
-  /** @param components - `onSaved` is told which held records have come to be on disk, parents before children */
+  /**
+   * @param components - `onSaved` is told which held records have come to be on disk, parents before children;
+   *   `beforeSave` makes the payloads durable that they name
+   */
   constructor(
-    options: Pick<HomePaths, 'records'>,
-    components: { onSaved: (records: readonly SignedRecord[]) => void; logger: Logger },
+    options: Pick<HomePaths, 'published'>,
+    components: {
+      journal: Journal;
+      beforeSave: () => Promise<void>;
+      onSaved: (records: readonly SignedRecord[]) => void;
+      logger: Logger;
+    },
   ) {
-    this.#store = new ObjectStore({ directory: options.records });
+    this.#publishedPath = options.published;
+    this.#journal = components.journal;
+    this.#beforeSave = components.beforeSave;
     this.#onSaved = components.onSaved;
     this.#logger = components.logger;
   }
 
-  async open(): Promise<void> {
-    await this.#store.open();
-  }
-
-  /** Everything that can be read, by id, in no particular order. */
-  async readAll(): Promise<Map<string, SignedRecord>> {
-    const records = new Map<string, SignedRecord>();
-    for (const id of await this.#store.list()) {
-      const signed = await this.#read(id);
-      if (signed !== undefined) records.set(id.toString(), signed);
+  /** Everything that can be read, in the order of the journal. */
+  async readAll({ records, damagedRecords, damaged }: HomeContent): Promise<SignedRecord[]> {
+    await this.#readPublished();
+    for (const [key, bytes] of damagedRecords) {
+      const id = idFromDigest(digestOfKey(key)).toString();
+      this.#logger.warn({ record: id }, 'a stored record is damaged; it will be fetched again');
+      this.#unreadable.set(id, bytes);
     }
-    return records;
+    const read: SignedRecord[] = [];
+    for (const [key, bytes] of records) {
+      const signed = this.#decode(key, bytes, damaged);
+      if (signed !== undefined) read.push(signed);
+      records.delete(key);
+    }
+    return read;
   }
 
   /** Notes a record on disk that cannot be held yet. */
@@ -56,7 +81,7 @@ export class RecordFiles {
     return false;
   }
 
-  /** Whether there are files that cannot be read: nothing is known of what they name. */
+  /** Whether there are records that cannot be read: nothing is known of what they name. */
   get damaged(): boolean {
     return this.#unreadable.size > 0;
   }
@@ -67,22 +92,29 @@ export class RecordFiles {
     for (const [id, { record }] of this.#stalled) {
       if (Buffer.compare(record.author, author) === 0) ids.push(id);
     }
-    // A damaged file that still shows the author's key may be the author's; an empty one may be anybody's.
+    // A damaged one that still shows the author's key may be the author's; an empty one may be anybody's.
     for (const [id, bytes] of this.#unreadable) {
-      if (bytes.length === 0 || Buffer.from(bytes).includes(Buffer.from(author))) ids.push(id);
+      if (!bytes.some((byte) => byte !== 0) || Buffer.from(bytes).includes(Buffer.from(author))) ids.push(id);
     }
     return ids;
   }
 
-  /** Writes a record that is about to be held. From here on its seq counts as used. */
+  /** The last record of the author that was published here, whatever became of the journal since. */
+  lastPublished(author: Uint8Array): CID | undefined {
+    return this.#published?.author === authorKey(author) ? this.#published.id : undefined;
+  }
+
+  /** Writes an own record that is about to be held. From here on its seq counts as used. */
   async putAhead(signed: SignedRecord): Promise<void> {
     const key = signed.id.toString();
     this.#stalled.set(key, signed);
     try {
-      await this.#store.put(signed.id, encodeSigned(signed));
+      await this.#beforeSave();
+      await this.#journal.append([entryOf(signed)], { mark: true });
+      await this.#publish(signed);
     } catch (error) {
-      // The seq is free again only when the file is known to be gone.
-      await this.#store.delete(signed.id).then(
+      // The seq is free again only when the record is known to be gone.
+      await this.#journal.append([removal(KIND.record, signed.id.multihash.digest)], { mark: true }).then(
         () => this.#stalled.delete(key),
         () => {},
       );
@@ -95,33 +127,78 @@ export class RecordFiles {
     for (const signed of held) this.#unsaved.set(signed.id.toString(), signed);
   }
 
-  /** Writes the held records that are not on disk; what was written is told even when a later one fails. */
-  async save(): Promise<void> {
-    const saved: SignedRecord[] = [];
-    try {
-      for (const [key, signed] of this.#unsaved) {
-        if (!this.#stalled.has(key)) await this.#store.put(signed.id, encodeSigned(signed));
-        this.#unsaved.delete(key);
-        this.#stalled.delete(key);
-        this.#unreadable.delete(key);
-        saved.push(signed);
-      }
-    } finally {
-      if (saved.length > 0) this.#onSaved(saved);
+  /**
+   * Writes the held records that are not on disk and tells them. What is queued while a write is under way goes into one
+   * write after it, for all who wait.
+   */
+  save(): Promise<void> {
+    if (this.#nextSave === undefined) {
+      const next = this.#saving
+        .catch(() => {})
+        .then(() => {
+          this.#nextSave = undefined;
+          return this.#save();
+        });
+      this.#nextSave = next;
+      this.#saving = next;
     }
+    return this.#nextSave;
   }
 
-  /** A damaged file stays where it is until the record comes again: its `seq` may be the own author's. */
-  async #read(id: CID): Promise<SignedRecord | undefined> {
-    const bytes = (await this.#store.get(id)) ?? new Uint8Array();
+  async #save(): Promise<void> {
+    if (this.#unsaved.size === 0) return;
+    const batch = [...this.#unsaved];
+    const entries: JournalEntry[] = [];
+    for (const [key, signed] of batch) {
+      if (!this.#stalled.has(key)) entries.push(entryOf(signed));
+      if (this.#unreadable.has(key)) entries.push(removal(KIND.damaged, signed.id.multihash.digest));
+    }
+    await this.#beforeSave();
+    if (entries.length > 0) await this.#journal.append(entries);
+    for (const [key] of batch) {
+      this.#unsaved.delete(key);
+      this.#stalled.delete(key);
+      this.#unreadable.delete(key);
+    }
+    this.#onSaved(batch.map(([, signed]) => signed));
+  }
+
+  #decode(key: string, bytes: Uint8Array, suspicious: boolean): SignedRecord | undefined {
     try {
-      const signed = decodeSigned(bytes);
-      if (signed.id.equals(id)) return signed;
+      // The signature was checked before the record was written, and sum and id say that these are the bytes; beside
+      // damage an entry may be one that only lay inside of another.
+      const signed = suspicious ? decodeSigned(bytes) : decodeStored(bytes);
+      if (keyOf(signed.id.multihash.digest) === key) return signed;
       throw new NodeError('OBJECT_CORRUPT', 'the record has another id');
     } catch (error) {
-      this.#logger.warn({ record: id.toString(), err: error }, 'a stored record is damaged; it will be fetched again');
-      this.#unreadable.set(id.toString(), bytes);
+      const id = idFromDigest(digestOfKey(key)).toString();
+      this.#logger.warn({ record: id, err: error }, 'a stored record is damaged; it will be fetched again');
+      this.#unreadable.set(id, bytes);
       return undefined;
     }
   }
+
+  async #publish({ id, record }: SignedRecord): Promise<void> {
+    const author = authorKey(record.author);
+    await writeFileDurably(
+      this.#publishedPath,
+      `${JSON.stringify({ author, seq: record.seq, update: id.toString() })}\n`,
+    );
+    this.#published = { author, id };
+  }
+
+  async #readPublished(): Promise<void> {
+    const text = await readFile(this.#publishedPath, 'utf8').catch(ignoreMissing);
+    if (text === undefined) return;
+    try {
+      const { author, update } = JSON.parse(text) as { author: string; update: string };
+      this.#published = { author: String(author), id: CID.parse(update) };
+    } catch (error) {
+      this.#logger.warn({ err: error, path: this.#publishedPath }, 'the note of the last publication cannot be read');
+    }
+  }
+}
+
+function entryOf(signed: SignedRecord): JournalEntry {
+  return { kind: KIND.record, digest: signed.id.multihash.digest, body: encodeSigned(signed) };
 }

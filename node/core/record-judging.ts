@@ -43,6 +43,8 @@ export function requirePublishable(validity: Validity): void {
 export function nextLink(author: Uint8Array, { log, files }: { log: Log; files: RecordFiles }): NextLink {
   const link = log.nextLink(author);
   const waiting = new Set([...log.waitingOf(author).map(({ id }) => id.toString()), ...files.stalledOf(author)]);
+  const published = files.lastPublished(author);
+  if (published !== undefined && log.state(published) !== 'held') waiting.add(published.toString());
   if (waiting.size === 0) return link;
   throw new NodeError(
     'UPDATE_INVALID',

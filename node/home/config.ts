@@ -6,7 +6,7 @@ import { NodeError } from '../errors.ts';
 import { HOME_LAYOUT_VERSION } from './paths.ts';
 
 const schema = z.strictObject({
-  layout: z.literal(HOME_LAYOUT_VERSION),
+  layout: z.union([z.literal(1), z.literal(HOME_LAYOUT_VERSION)]),
   /** Community id: the CID of its first charter. */
   community: z.string(),
   /** Absolute path of the base checkpoint; null in a home that only pulls. */
@@ -34,7 +34,10 @@ const schema = z.strictObject({
 
 export type HomeConfig = z.infer<typeof schema>;
 
-/** @throws NodeError `HOME_NOT_JOINED` without a configuration, `HOME_INVALID` when it does not parse */
+/**
+ * @throws NodeError `HOME_NOT_JOINED` without a configuration, `HOME_NEWER` when a newer version wrote it, `HOME_INVALID`
+ *   when it does not parse
+ */
 export async function readConfig(path: string): Promise<HomeConfig> {
   let text: string;
   try {
@@ -46,8 +49,11 @@ export async function readConfig(path: string): Promise<HomeConfig> {
     });
   }
   try {
-    return schema.parse(JSON.parse(text));
+    const value: unknown = JSON.parse(text);
+    refuseNewer(path, value);
+    return schema.parse(value);
   } catch (error) {
+    if (error instanceof NodeError) throw error;
     throw new NodeError(
       'HOME_INVALID',
       `${path} cannot be read as this version's configuration: correct or remove it`,
@@ -57,6 +63,17 @@ export async function readConfig(path: string): Promise<HomeConfig> {
       },
     );
   }
+}
+
+/** A newer layout is not guessed at: its owner may have more to lose than this program knows of. */
+function refuseNewer(path: string, value: unknown): void {
+  const layout = (value as { layout?: unknown } | null)?.layout;
+  if (typeof layout !== 'number' || layout <= HOME_LAYOUT_VERSION) return;
+  throw new NodeError(
+    'HOME_NEWER',
+    `this home has layout ${layout}, and this version knows ${HOME_LAYOUT_VERSION}: use the newer kinmerge, or another --home`,
+    { path, layout, known: HOME_LAYOUT_VERSION },
+  );
 }
 
 export async function writeConfig(path: string, config: HomeConfig): Promise<void> {

@@ -1,8 +1,8 @@
 import { join, resolve } from 'node:path';
 import envPaths from 'env-paths';
 
-/** Version of the on-disk layout; a home made by a newer one is refused rather than guessed at. */
-export const HOME_LAYOUT_VERSION = 1;
+/** Version of the on-disk layout (docs/home-layout.md); a home made by a newer one is refused rather than guessed at. */
+export const HOME_LAYOUT_VERSION = 2;
 
 /** Where everything of one home lies. A home belongs to one community. */
 export interface HomePaths {
@@ -21,12 +21,10 @@ export interface HomePaths {
   readonly api: string;
   /** Peers seen before, redialled for ever. */
   readonly peers: string;
-  /** One file per held record, named by its id. */
-  readonly records: string;
-  /** Signed seals, named by their id. */
-  readonly seals: string;
-  /** Manifests and checkpoint documents, named by CID. */
-  readonly objects: string;
+  /** Records, seals, manifests and what is known of payloads. */
+  readonly journal: string;
+  /** The last record that was published here: its `seq` is taken, whatever happens to the journal. */
+  readonly published: string;
   /** Payloads, named by manifest CID. */
   readonly blobs: string;
   /** States of the fold, derived: may be deleted at any time. */
@@ -53,9 +51,8 @@ export function homePaths(root: string): HomePaths {
     lock: join(root, 'lock.json'),
     api: join(root, 'api.json'),
     peers: join(root, 'peers.json'),
-    records: join(root, 'records'),
-    seals: join(root, 'seals'),
-    objects: join(root, 'objects'),
+    journal: join(root, 'journal'),
+    published: join(root, 'published.json'),
     blobs: join(root, 'blobs'),
     fold: join(root, 'derived', 'fold'),
     pairs: join(root, 'derived', 'pairs'),

@@ -32,10 +32,21 @@ export const FETCH_RETRY_FIRST_MS = 500;
 export const FETCH_RETRY_MAX_MS = 60_000;
 
 interface Attempt {
-  failures: number;
+  readonly failures: number;
   /** Turns that ended before the payload was whole. */
-  turns: number;
-  notBefore: number;
+  readonly turns: number;
+  readonly notBefore: number;
+  readonly error: Error | null;
+}
+
+/** How the fetching of a payload has gone. */
+export interface Tries {
+  /** Tries that brought nothing, and turns that ended before it was whole. */
+  readonly count: number;
+  /** Milliseconds until the next try may begin; null while one is under way. */
+  readonly nextInMs: number | null;
+  /** What ended the last try that failed. */
+  readonly error: Error | null;
 }
 
 type Kind = 'manifest' | 'payload';
@@ -100,6 +111,17 @@ export class Fetcher {
     else this.#look();
   }
 
+  /** How often a payload, or its manifest, was tried; undefined when it was not yet. */
+  tries(payload: CID): Tries | undefined {
+    const key = payload.toString();
+    const attempt = this.#attempts.get(key);
+    const isActive = this.#active.has(key);
+    if (attempt === undefined) return isActive ? { count: 0, nextInMs: null, error: null } : undefined;
+    const { failures, turns, notBefore, error } = attempt;
+    const nextInMs = isActive ? null : Math.max(0, notBefore - performance.now());
+    return { count: failures + turns, nextInMs, error };
+  }
+
   async stop(): Promise<void> {
     this.#stopping.abort();
     clearTimeout(this.#timer);
@@ -109,7 +131,7 @@ export class Fetcher {
   #look(): void {
     const now = performance.now();
     this.#looked = now;
-    const { manifests, payloads } = this.#book.log.missing();
+    const { manifests, payloads } = this.#book.missing();
     const wanted = new Map<string, Due>();
     const want = (id: CID, kind: Kind): void => {
       const key = id.toString();
@@ -172,15 +194,15 @@ export class Fetcher {
   }
 
   #note(key: string, id: CID, { kind, turn }: Active, error: unknown): void {
-    const { failures, turns } = this.#attempts.get(key) ?? { failures: 0, turns: 0 };
+    const { failures, turns, error: before } = this.#attempts.get(key) ?? { failures: 0, turns: 0, error: null };
     const now = performance.now();
     if (kind === 'payload' && turn.signal.aborted) {
-      this.#attempts.set(key, { failures, turns: turns + 1, notBefore: now });
+      this.#attempts.set(key, { failures, turns: turns + 1, notBefore: now, error: before });
       this.#logger.debug({ payload: key }, 'a payload makes way for others; it goes on in its next turn');
       return;
     }
     const wait = Math.min(FETCH_RETRY_MAX_MS, FETCH_RETRY_FIRST_MS * 2 ** Math.min(failures, 16));
-    this.#attempts.set(key, { failures: failures + 1, turns, notBefore: now + wait });
+    this.#attempts.set(key, { failures: failures + 1, turns, notBefore: now + wait, error: asError(error) });
     this.#logger.debug(
       { payload: id.toString(), failures: failures + 1, err: error },
       'a payload could not be fetched yet',
@@ -192,7 +214,7 @@ export class Fetcher {
     const peers = this.#faults.order(this.#peers(), source);
     const manifest = await this.#manifest(id, peers, active, signal);
     // Where no record that is known to be valid needs it, or others are at it, a later look begins it.
-    const worth = this.#book.log.missing().payloads.some((payload) => payload.equals(id));
+    const worth = this.#book.missing().payloads.some((payload) => payload.equals(id));
     if (!worth || (active.kind === 'manifest' && !this.#isFree('payload'))) return;
     active.kind = 'payload';
     const turn = setInterval(() => {
@@ -249,4 +271,8 @@ export class Fetcher {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.poke(), milliseconds);
   }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }

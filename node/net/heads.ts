@@ -39,7 +39,7 @@ export class Heads {
   readonly #perSource: RateLimiter;
   readonly #newPerSource: RateLimiter;
   readonly #perNode: RateLimiter;
-  #own: Uint8Array | null = null;
+  #own: { readonly head: Head; readonly bytes: Uint8Array } | null = null;
   #counter = 0;
 
   constructor(options: { charterId: CID }, components: { key: SigningKey; now?: () => number }) {
@@ -53,7 +53,21 @@ export class Heads {
 
   /** The own head as it travels; null before the first view. */
   get own(): Uint8Array | null {
-    return this.#own;
+    return this.#own?.bytes ?? null;
+  }
+
+  /** Nodes whose head was ever seen and is not long forgotten. */
+  get known(): number {
+    return this.#heads.size + this.#forgotten.size;
+  }
+
+  /** Newest heads of other nodes that say the same as the own one. */
+  get alike(): number {
+    const own = this.#own?.head;
+    if (own === undefined) return 0;
+    let count = 0;
+    for (const { signed } of this.#heads.values()) if (saysTheSame(signed.head, own)) count++;
+    return count;
   }
 
   /**
@@ -76,8 +90,9 @@ export class Heads {
       sealed: sealedHead(view, offered),
       counter: this.#counter,
     };
-    this.#own = encodeSignedHead(signHead(head, this.#key));
-    return this.#own;
+    const bytes = encodeSignedHead(signHead(head, this.#key));
+    this.#own = { head, bytes };
+    return bytes;
   }
 
   /**
@@ -172,4 +187,17 @@ function sealedHead({ sealed }: View, offered: (recipe: CID) => CID | undefined)
   if (sealed === null || sealed.seal === null) return null;
   const { id, number } = sealed.seal;
   return { seal: id, number, recipe: sealed.recipeId, checkpoint: offered(sealed.recipeId) ?? null };
+}
+
+/** Whether two nodes hold the same records, have made the same recipe of them, and offer the same checkpoint. */
+function saysTheSame(a: Head, b: Head): boolean {
+  return (
+    a.held === b.held &&
+    a.recipe.equals(b.recipe) &&
+    String(a.checkpoint) === String(b.checkpoint) &&
+    String(a.sealed?.seal) === String(b.sealed?.seal) &&
+    String(a.sealed?.checkpoint) === String(b.sealed?.checkpoint) &&
+    a.frontier.length === b.frontier.length &&
+    a.frontier.every((id, place) => id.equals(b.frontier[place]!))
+  );
 }

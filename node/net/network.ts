@@ -1,5 +1,6 @@
 import { privateKeyFromRaw } from '@libp2p/crypto/keys';
 import type { IdentifyResult, Libp2p, Metrics, PeerId } from '@libp2p/interface';
+import type { CID } from 'multiformats/cid';
 import type { Blocks, HostServices, Peers, Sync, Topics } from '../../protocols/index.ts';
 import {
   blocks,
@@ -27,9 +28,10 @@ import type { Logger } from '../logger.ts';
 import { Turns } from '../turns.ts';
 import { VERSION } from '../version.ts';
 import { Dialer } from './dialer.ts';
-import { Fetcher } from './fetcher.ts';
+import { Fetcher, type Tries } from './fetcher.ts';
 import { Follower } from './follower.ts';
 import { judgeSeal, judgeUpdate } from './gossip-judge.ts';
+import { HeadTurn } from './head-turn.ts';
 import { Heads } from './heads.ts';
 import { dialableFrom, knownPeers } from './known-peers.ts';
 import { listening } from './listening.ts';
@@ -72,27 +74,35 @@ export class Network {
   readonly #fetcher: Fetcher;
   readonly #dialer: Dialer;
   readonly #follower: Follower;
+  readonly #headTurn: HeadTurn;
   readonly #listener: NetworkListener;
   readonly #logger: Logger;
   readonly #headGossip = new Pace(
     { firstMs: HEAD_INTERVAL_MS, maxMs: HEAD_GOSSIP_MAX_MS },
-    { work: () => this.#gossipHead() },
+    { work: () => this.#headTurn.changed() },
   );
   #headTimer: NodeJS.Timeout | undefined;
 
   /** Creates the libp2p host and starts to listen. */
   static async start(
     options: NetworkOptions,
-    components: { community: Community; key: SigningKey; book: PeerBook; logger: Logger; listener: NetworkListener },
+    components: {
+      community: Community;
+      key: SigningKey;
+      book: PeerBook;
+      logger: Logger;
+      listener: NetworkListener;
+      /** Makes the host; libp2p's by default. The simulator has its own. */
+      createHost?: typeof createHost;
+    },
   ): Promise<Network> {
     const { community, key, book } = components;
     const { charterId } = community.options;
     const heads = new Heads({ charterId }, { key });
-    // The services below need the network that is made from them: what comes before is covered by the timer.
-    let takeHead: ((head: Uint8Array, from: PeerId) => void) | undefined;
+    // The services below need the syncer that is made from them: what comes before is covered by the timer.
     let syncer: Syncer | undefined;
     const host = await listening(options.listen, () =>
-      createHost(
+      (components.createHost ?? createHost)(
         {
           privateKey: privateKeyFromRaw(Buffer.concat([keySeed(key), key.publicKey])),
           listen: options.listen,
@@ -115,7 +125,7 @@ export class Network {
               head: () => heads.own,
               hasHead: (digest) => heads.has(digest),
             }),
-            onHead: (peer, head) => takeHead?.(head, peer),
+            onHead: (peer, head) => void heads.judge(head, peer.toString()),
             onLacks: (peer, lacks) => syncer?.lacks(peer, lacks),
           }),
           peers: peers({ charter: charterId, source: () => knownPeers(book) }),
@@ -124,7 +134,6 @@ export class Network {
     );
     const network = new Network(components, host, heads);
     syncer = network.#syncer;
-    takeHead = (head, from) => network.#takeHead(head, from);
     network.#begin();
     return network;
   }
@@ -161,6 +170,7 @@ export class Network {
     });
     this.#dialer = new Dialer({ host, book, logger });
     this.#follower = new Follower((peer) => this.#syncer.with(peer));
+    this.#headTurn = new HeadTurn({ heads, publish: () => this.#gossipHead() });
     // Messages come in bursts as large as a read buffer, and each costs a signature check: one after another, in turns
     // with the rest of the node.
     const turns = new Turns();
@@ -218,6 +228,11 @@ export class Network {
     return this.#host.getPeers().map(String);
   }
 
+  /** How the fetching of a payload that a record waits for has gone. */
+  tries(payload: CID): Tries | undefined {
+    return this.#fetcher.tries(payload);
+  }
+
   /** Gossips an own update that is already durable. Nobody listening is no failure: sync hands it on. */
   async publish(signed: SignedRecord, inline: Uint8Array | null): Promise<void> {
     try {
@@ -244,6 +259,7 @@ export class Network {
     this.#community.off('view', this.#onView);
     this.#community.off('checkpoint', this.#onCheckpoint);
     this.#follower.stop();
+    this.#headTurn.stop();
     await Promise.all([this.#topics.stop(), this.#dialer.stop(), this.#syncer.stop(), this.#fetcher.stop()]);
     await this.#host.stop();
     await this.book.flush();

@@ -27,14 +27,14 @@ export class NodeBlocks implements BlockSource {
 
   async object(id: CID): Promise<Uint8Array | undefined> {
     if (id.equals(this.#charterId)) return this.#charter;
-    return this.#shelf.object(id) ?? (await this.#book.objects.getVerified(id).catch(() => undefined));
+    return this.#shelf.object(id) ?? (await this.#book.manifestBytes(id));
   }
 
   async block(manifestId: CID, index: number): Promise<Uint8Array | undefined> {
     const shelved = await this.#shelf.block(manifestId, index);
     if (shelved !== undefined) return shelved;
     const manifest = await this.#manifest(manifestId);
-    return manifest && this.#book.blobs.readBlock(manifestId, manifest, index);
+    return manifest && this.#book.block(manifestId, manifest, index);
   }
 
   async #manifest(id: CID): Promise<Manifest | undefined> {

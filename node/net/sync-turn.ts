@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
 /**
  * Time after which a round no longer waits for the ones before it, in milliseconds: who is slow, or stalls, costs the
  * others no more than that; they may then get the same records twice.
@@ -13,17 +15,15 @@ export class SyncTurn {
     this.#patienceMs = options.patienceMs ?? SYNC_PATIENCE_MS;
   }
 
-  /** Waits for the turn, but not for ever. @returns what ends it */
-  async take(): Promise<() => void> {
+  /** Waits for the turn, but not for ever, nor beyond the signal. @returns what ends it */
+  async take(signal?: AbortSignal): Promise<() => void> {
     const before = this.#last;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#last = promise;
-    let timer: NodeJS.Timeout | undefined;
-    const patience = new Promise<void>((over) => {
-      timer = setTimeout(over, this.#patienceMs);
-    });
-    await Promise.race([before, patience]);
-    clearTimeout(timer);
+    const waited = new AbortController();
+    const ends = AbortSignal.any([waited.signal, ...(signal === undefined ? [] : [signal])]);
+    await Promise.race([before, sleep(this.#patienceMs, undefined, { signal: ends }).catch(() => {})]);
+    waited.abort();
     return resolve;
   }
 }

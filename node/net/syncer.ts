@@ -89,6 +89,8 @@ export class Syncer {
 
   /** Asks for an exchange with a peer, soon; asking again meanwhile changes nothing. */
   with(peer: PeerId): void {
+    // It may have more by now than it named.
+    this.#named.delete(peer.toString());
     this.#add(peer);
   }
 
@@ -138,7 +140,7 @@ export class Syncer {
         signal,
         named,
         passedOver: this.#passedOver.ids,
-        turn: () => this.#turn.take(),
+        turn: () => this.#turn.take(signal),
       });
       if (result.head !== null) this.#listener.onHead(result.head, peer);
       this.#conclude(peer, result);

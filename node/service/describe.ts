@@ -1,10 +1,13 @@
+import type { CID } from 'multiformats/cid';
+import { errorCode } from '../../src/errors.ts';
 import { encodeSigned, keyToText, type PendingInfo, payloadOf, type SignedRecord } from '../../src/log/index.ts';
 import type { Community } from '../core/community.ts';
 import { revocationsIn } from '../core/governing.ts';
 import { NodeError } from '../errors.ts';
+import type { Tries } from '../net/fetcher.ts';
 import { Turns } from '../turns.ts';
 import { describeContent } from './describe-record.ts';
-import { MAX_LISTED_WAITING, type StatusDocument, type UpdateDocument } from './documents.ts';
+import { MAX_LISTED_WAITING, type UpdateDocument, type WaitingDocument } from './documents.ts';
 
 /** Shortest beginning of an id that is looked up; every id begins with the same seven characters. */
 const MIN_PREFIX_CHARS = 8;
@@ -81,10 +84,30 @@ function epochAt({ view }: Community, position: number): number | null {
   return view?.seals.find(({ records }) => position < records)?.number ?? null;
 }
 
-/** The oldest waiting updates with their reasons. */
-export function listWaiting(community: Community): StatusDocument['waiting'] {
+/**
+ * The oldest waiting updates with their reasons.
+ *
+ * @param tries - how the fetching of a payload has gone, where a daemon fetches
+ */
+export function listWaiting(
+  community: Community,
+  tries: (payload: CID) => Tries | undefined = () => undefined,
+): WaitingDocument[] {
   const oldest = community.book.log.pending(MAX_LISTED_WAITING);
-  return oldest.map((info) => ({ update: info.signed.id.toString(), waitsFor: reasons(info) }));
+  const triesOf = ({ record }: SignedRecord) => {
+    const payload = payloadOf(record);
+    return payload === null ? undefined : tries(payload);
+  };
+  return oldest.map((info) => {
+    const { count, nextInMs, error } = triesOf(info.signed) ?? { count: 0, nextInMs: null, error: null };
+    return {
+      update: info.signed.id.toString(),
+      waitsFor: reasons(info),
+      tries: count,
+      nextTry: nextInMs === null ? null : Math.round(Date.now() + nextInMs),
+      lastError: error && { code: errorCode(error), message: error.message },
+    };
+  });
 }
 
 function reasons(info: PendingInfo): string[] {

@@ -31,7 +31,7 @@ export interface StatusDocument {
     readonly declined: number;
   };
   /** What waits and for what, the oldest first; at most `MAX_LISTED_WAITING`. */
-  readonly waiting: readonly { readonly update: string; readonly waitsFor: readonly string[] }[];
+  readonly waiting: readonly WaitingDocument[];
   /** The current recipe; `provisional` unless it is what the last seal makes final. */
   readonly recipe: { readonly id: string; readonly updates: number; readonly provisional: boolean };
   /** The last applied seal and what it makes final; null while nothing is sealed. */
@@ -56,6 +56,17 @@ export interface StatusDocument {
   readonly device: string | null;
   /** What solves its eigenproblems; without a running daemon, what would. */
   readonly eigensolver: EigensolverStatus | null;
+}
+
+export interface WaitingDocument {
+  readonly update: string;
+  readonly waitsFor: readonly string[];
+  /** Tries to fetch its payload that did not bring all of it. */
+  readonly tries: number;
+  /** When the next one may begin; `null` while one is under way, when nothing was tried yet, and without a daemon. */
+  readonly nextTry: number | null;
+  /** Why the last one failed. */
+  readonly lastError: { readonly code: string; readonly message: string } | null;
 }
 
 export interface SealedDocument {

@@ -114,7 +114,7 @@ export class LocalService implements NodeService {
         accepted: view?.accepted.length ?? 0,
         declined: view === undefined ? 0 : [...view.decisions.values()].filter(({ accepted }) => !accepted).length,
       },
-      waiting: listWaiting(community),
+      waiting: listWaiting(community, (payload) => network?.tries(payload)),
       recipe: {
         id: view?.recipeId.toString() ?? this.#emptyRecipe(),
         updates: view?.accepted.length ?? 0,

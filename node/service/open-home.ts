@@ -10,6 +10,7 @@ import { NodeError } from '../errors.ts';
 import { readConfig } from '../home/config.ts';
 import { loadOrCreateKey } from '../home/keys.ts';
 import { lockHome } from '../home/lock.ts';
+import { migrateHome } from '../home/migrate.ts';
 import type { HomePaths } from '../home/paths.ts';
 import type { Logger } from '../logger.ts';
 import { LocalService } from './local.ts';
@@ -28,7 +29,7 @@ export interface OpenHome {
 /**
  * Opens a joined home in this process: takes its lock and reads its log.
  *
- * @throws NodeError `HOME_NOT_JOINED`, `HOME_LOCKED`, `HOME_INVALID`, `CHARTER_MISMATCH`
+ * @throws NodeError `HOME_NOT_JOINED`, `HOME_LOCKED`, `HOME_INVALID`, `HOME_NEWER`, `CHARTER_MISMATCH`
  */
 export async function openHome(
   options: { home: HomePaths; command: string; engine: MergeEngineOptions; fold: boolean },
@@ -42,6 +43,7 @@ export async function openHome(
     for (const directory of [home.root, dirname(home.authorKey)]) await removeTempSiblings(directory);
     // Of an earlier process, perhaps with this one's pid: nobody shall take it for ours.
     await rm(home.api, { force: true });
+    await migrateHome({ home }, components);
     const charterBytes = await readCharter(home.charter);
     const id = charterId(charterBytes);
     if (id.toString() !== config.community) {

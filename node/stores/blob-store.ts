@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { open, stat } from 'node:fs/promises';
+import { open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CID } from 'multiformats/cid';
-import { makeDirectoryDurably, removeTempSiblings, renameDurably, writeFileDurably } from '../../src/durable.ts';
+import { fsyncDir, fsyncFile, makeDirectoryDurably, removeTempSiblings, tempSibling } from '../../src/durable.ts';
 import type { Manifest } from '../../src/log/manifest.ts';
 import { BLOCK_BYTES, blockSize } from '../../src/log/manifest.ts';
 import { NodeError } from '../errors.ts';
@@ -17,7 +17,7 @@ export interface BlobWriter {
   has(index: number): boolean;
   /** Writes a block whose hash the caller has checked against the manifest. */
   write(index: number, bytes: Uint8Array): Promise<void>;
-  /** Makes the blob durable and visible; every block must be there. */
+  /** Makes the blob durable and visible, its name after the store's `flush`; every block must be there. */
   commit(): Promise<void>;
   /** Keeps what came for a later try. */
   close(): Promise<void>;
@@ -29,6 +29,8 @@ export interface BlobWriter {
  */
 export class BlobStore {
   readonly #directory: string;
+  /** Names in the directory changed since it was flushed. */
+  #renamed = false;
 
   constructor(options: { directory: string }) {
     this.#directory = options.directory;
@@ -49,25 +51,54 @@ export class BlobStore {
     return (await stat(this.path(id)).catch(ignoreMissing))?.size === size;
   }
 
-  /** Takes a finished file (same file system) into the store: fsync, rename, fsync of the directory. */
+  /** Takes a finished file (same file system) into the store. Its content is durable when this returns, its name after `flush`. */
   async adopt(id: CID, file: string): Promise<void> {
-    const handle = await open(file, 'r+');
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await renameDurably(file, this.path(id));
+    await fsyncFile(file);
+    await this.#rename(file, id);
   }
 
-  /** Stores content whose manifest id the caller has computed. */
+  /** Stores content whose manifest id the caller has computed, as durably as `adopt`. */
   async put(id: CID, bytes: Uint8Array): Promise<void> {
-    await writeFileDurably(this.path(id), bytes);
+    const temp = tempSibling(this.path(id));
+    try {
+      await writeFile(temp, bytes, { flag: 'wx', flush: true });
+      await this.#rename(temp, id);
+    } catch (error) {
+      await rm(temp, { force: true });
+      throw error;
+    }
+  }
+
+  /** Makes the names of all blobs durable that came since the last call: one flush for many. */
+  async flush(): Promise<void> {
+    if (!this.#renamed) return;
+    this.#renamed = false;
+    try {
+      await fsyncDir(this.#directory);
+    } catch (error) {
+      this.#renamed = true;
+      throw error;
+    }
+  }
+
+  async #rename(from: string, id: CID): Promise<void> {
+    await rename(from, this.path(id));
+    this.#renamed = true;
+  }
+
+  /** Names of the files: the ids of whole blobs, partial ones and what else lies there. */
+  async names(): Promise<string[]> {
+    return readdir(this.#directory);
   }
 
   /** Ids of the whole blobs, in no particular order. */
   async list(): Promise<CID[]> {
     return cidNames(this.#directory);
+  }
+
+  /** Puts a blob that turned out damaged back among the partial ones: its good blocks are not fetched again. */
+  async demote(id: CID): Promise<void> {
+    await rename(this.path(id), this.#part(id)).catch(ignoreMissing);
   }
 
   async readBlock(id: CID, manifest: Manifest, index: number): Promise<Uint8Array | undefined> {
@@ -105,7 +136,7 @@ export class BlobStore {
     });
     try {
       const present = await presentBlocks(file, manifest);
-      return new PartFile(file, part, this.path(id), manifest, present);
+      return new PartFile(file, manifest, present, () => this.#rename(part, id));
     } catch (error) {
       await file.close();
       throw error;
@@ -119,16 +150,14 @@ export class BlobStore {
 
 class PartFile implements BlobWriter {
   readonly #file: FileHandle;
-  readonly #part: string;
-  readonly #target: string;
+  readonly #rename: () => Promise<void>;
   readonly #manifest: Manifest;
   readonly #present: Uint8Array;
   #missing: number;
 
-  constructor(file: FileHandle, part: string, target: string, manifest: Manifest, present: Uint8Array) {
+  constructor(file: FileHandle, manifest: Manifest, present: Uint8Array, rename: () => Promise<void>) {
     this.#file = file;
-    this.#part = part;
-    this.#target = target;
+    this.#rename = rename;
     this.#manifest = manifest;
     this.#present = present;
     this.#missing = present.reduce((count, flag) => count + (1 - flag), 0);
@@ -155,7 +184,7 @@ class PartFile implements BlobWriter {
     await this.#file.truncate(this.#manifest.size);
     await this.#file.sync();
     await this.#file.close();
-    await renameDurably(this.#part, this.#target);
+    await this.#rename();
   }
 
   async close(): Promise<void> {
@@ -183,7 +212,8 @@ export async function readBlockOf(path: string, manifest: Manifest, index: numbe
   }
 }
 
-function blockMatches(manifest: Manifest, index: number, bytes: Uint8Array): boolean {
+/** Whether the bytes are what the manifest says of this block. */
+export function isBlock(manifest: Manifest, index: number, bytes: Uint8Array): boolean {
   const expected = manifest.blocks[index];
   if (expected === undefined || bytes.length !== blockSize(manifest, index)) return false;
   return createHash('sha256').update(bytes).digest().equals(expected);
@@ -196,7 +226,7 @@ async function presentBlocks(file: FileHandle, manifest: Manifest): Promise<Uint
   for (let index = 0; index < present.length && index * BLOCK_BYTES < size; index++) {
     const length = blockSize(manifest, index);
     const { bytesRead } = await file.read(buffer, 0, length, index * BLOCK_BYTES);
-    if (bytesRead === length && blockMatches(manifest, index, buffer.subarray(0, length))) present[index] = 1;
+    if (bytesRead === length && isBlock(manifest, index, buffer.subarray(0, length))) present[index] = 1;
   }
   return present;
 }

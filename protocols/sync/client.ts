@@ -4,6 +4,7 @@ import type { CID } from 'multiformats/cid';
 import { equalBytes } from '../../src/log/canonical.ts';
 import { IdTree, sha256, treeKey, treeKeyBytes } from '../../src/log/index.ts';
 import { ProtocolError } from '../errors.ts';
+import { Turns } from '../turns.ts';
 import { Comparison, type Own } from './comparison.ts';
 import { MAX_COMPARES, MAX_ENTRIES_PER_ROUND, MAX_NAMED, SALT_BYTES } from './constants.ts';
 import type { EntrySink, LogSource, PullOptions, PullResult } from './index.ts';
@@ -22,6 +23,8 @@ export interface Reconciliation extends PullOptions {
   readonly peer: string;
   /** Entries taken in one round; default and maximum `MAX_ENTRIES_PER_ROUND`. */
   readonly maxEntries?: number | undefined;
+  /** Requests that compare in one round; default and maximum `MAX_COMPARES`. */
+  readonly maxCompares?: number | undefined;
   /** `SALT_BYTES` bytes that nobody can foresee; drawn when left out, which is right but for runs that repeat. */
   readonly salt?: Uint8Array | undefined;
 }
@@ -108,13 +111,18 @@ class Round {
       return comparison;
     }
     comparison.take('', unpackNodes(hello.node, 1, peer)[0]!);
+    const maxCompares = Math.min(this.#options.maxCompares ?? MAX_COMPARES, MAX_COMPARES);
+    const turns = new Turns();
     let compares = 0;
     for (let prefixes = comparison.next(); prefixes.length > 0; prefixes = comparison.next()) {
       signal?.throwIfAborted();
-      if (++compares > MAX_COMPARES) throw this.#breach('NO_PROGRESS', 'leads a comparison nowhere');
+      if (++compares > maxCompares) throw this.#breach('NO_PROGRESS', 'leads a comparison nowhere');
       const { nodes } = await this.#ask('nodes', { kind: 'compare', prefixes: packPrefixes(prefixes) });
       const unpacked = unpackNodes(nodes, prefixes.length, peer);
-      for (const [place, prefix] of prefixes.entries()) comparison.take(prefix, unpacked[place]!);
+      for (const [place, prefix] of prefixes.entries()) {
+        comparison.take(prefix, unpacked[place]!);
+        await turns.next();
+      }
     }
     const nothing = comparison.wanted.isEmpty && comparison.lacking.count === 0;
     // With nothing that is here but not held, a difference would have to show.

@@ -26,8 +26,8 @@ const PREFIX_BYTES = 1 + MAX_PREFIX / 2;
 /** Prefixes in one comparison; the answer takes some 8,000 hashes at most, about 8 ms. */
 export const MAX_COMPARED = 256;
 
-/** Comparisons in one round. Two logs of a million records that share nothing need less. */
-export const MAX_COMPARES = 1_024;
+/** Comparisons in one round. Two logs of a million entries that share nothing need some 300. */
+export const MAX_COMPARES = 512;
 
 /** Ids in one list: those that one side says the other lacks, or that a client wants by name. */
 export const MAX_NAMED = 256;

@@ -34,7 +34,7 @@ export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
 
 /** The id of canonical bytes: CIDv1, dag-cbor, sha2-256. */
 export function idOf(bytes: Uint8Array): CID {
-  return CID.createV1(dagCbor.code, Digest.create(SHA2_256, sha256(bytes)));
+  return idFromDigest(sha256(bytes));
 }
 
 /**
@@ -75,10 +75,15 @@ export function parseId(text: string): CID {
   });
 }
 
+/** The id with the given sha2-256 digest. */
+export function idFromDigest(digest: Uint8Array): CID {
+  return CID.createV1(dagCbor.code, Digest.create(SHA2_256, digest));
+}
+
 /** The id with the given 36 bytes. @throws LogError `BAD_CID` */
 export function idFromBytes(bytes: Uint8Array): CID {
   if (isIdBytes(bytes)) {
-    return CID.createV1(dagCbor.code, Digest.create(SHA2_256, bytes.slice(ID_PREFIX.length)));
+    return idFromDigest(bytes.slice(ID_PREFIX.length));
   }
   throw new LogError('BAD_CID', 'these bytes are not a content id: CIDv1, dag-cbor, sha2-256', { bytes: bytes.length });
 }

@@ -22,6 +22,7 @@ export {
   ID_BYTES,
   ID_TEXT_CHARS,
   idFromBytes,
+  idFromDigest,
   idKey,
   idOf,
   isLogId,

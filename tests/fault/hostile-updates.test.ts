@@ -266,7 +266,7 @@ describe('a record that waits', () => {
     await eventually(async () => {
       const status = await node.service.status();
       expect(status.log).toMatchObject({ held: 0, pending: 1 });
-      expect(status.waiting).toEqual([
+      expect(status.waiting).toMatchObject([
         {
           update: update.signed.id.toString(),
           waitsFor: expect.arrayContaining([`record ${missing.signed.id}`]),
@@ -301,8 +301,17 @@ describe('a record that waits', () => {
     await eventually(() => expect(asked).toBeGreaterThan(0));
     await settle();
     expect(node.community.book.log.state(update.signed.id)).toBe('pending');
-    expect((await node.service.status()).waiting).toEqual([
-      { update: update.signed.id.toString(), waitsFor: [`payload ${update.manifest.id}`] },
+    const asking = Date.now() - 1;
+    const { waiting } = await node.service.status();
+    expect(waiting[0]?.tries).toBeGreaterThan(0);
+    expect(waiting).toEqual([
+      {
+        update: update.signed.id.toString(),
+        waitsFor: [`payload ${update.manifest.id}`],
+        tries: expect.any(Number),
+        nextTry: expect.toSatisfy((time) => time === null || time >= asking),
+        lastError: { code: 'BAD_BYTES', message: expect.stringContaining(liar.host.peerId.toString()) },
+      },
     ]);
     await takesGoodUpdate(pond, node);
     await stranger(pond, node, { blocks: serve(update.payload) });

@@ -81,13 +81,22 @@ export function closeEpoch(
 
 /** Every signature holds, and enough of them are of the sealers. Where there are no sealers, nothing is a seal. */
 function isSigned(seal: Seal, { sealers }: Rules): boolean {
-  const message = Buffer.concat([Buffer.from('kinmerge/seal/1\0'), seal.body]);
   const counted = seal.signatures.filter(({ key }) => sealers.keys.includes(key)).length;
-  if (sealers.keys.length === 0 || counted < sealers.threshold) return false;
-  return seal.signatures.every(({ key, signature }) => {
+  return sealers.keys.length > 0 && counted >= sealers.threshold && signaturesHold(seal);
+}
+
+const verified = new WeakMap<Seal, boolean>();
+
+function signaturesHold(seal: Seal): boolean {
+  const known = verified.get(seal);
+  if (known !== undefined) return known;
+  const message = Buffer.concat([Buffer.from('kinmerge/seal/1\0'), seal.body]);
+  const holds = seal.signatures.every(({ key, signature }) => {
     const der = Buffer.from(`302a300506032b6570032100${key}`, 'hex');
     return verify(null, message, createPublicKey({ key: der, format: 'der', type: 'spki' }), signature);
   });
+  verified.set(seal, holds);
+  return holds;
 }
 
 export interface SealTrouble {

@@ -1,5 +1,7 @@
 /** What a history is a test of. */
 
+import { statesToKeep } from '../../node/core/fold-loop.ts';
+import { DEFAULT_FOLD_STATES } from '../../node/core/limits.ts';
 import type { Oracle } from './drive.ts';
 import type { Delivery, Item } from './generate/deliveries.ts';
 import type { Made } from './generate/signing.ts';
@@ -51,15 +53,18 @@ export function flips(before: Outcome, after: Outcome): boolean {
 }
 
 /**
- * Whether something new stands in the recipe before one of the positions of which a node keeps a state of the fold
- * (node/core/fold-loop.ts: the last, the one before it, the largest power of two below it).
+ * Whether something new stands in the recipe before a position of which a node keeps a state of the fold, other than the
+ * newest state.
  */
 export function insertsBeforeSnapshot(before: Outcome, after: Outcome): boolean {
-  const length = before.recipe.length;
-  const kept = [length, length - 1, length < 2 ? 0 : 2 ** Math.floor(Math.log2(length - 1))];
+  let kept: number[] = [];
+  for (let folded = 1; folded <= before.recipe.length; folded++) {
+    const made = { lengths: [...kept, folded], folded, sealed: before.sealedRecipe.length };
+    kept = statesToKeep(made, DEFAULT_FOLD_STATES);
+  }
   const had = new Set(before.recipe);
   const inserted = after.recipe.findIndex((id) => !had.has(id));
-  return inserted >= 0 && kept.some((position) => inserted < position);
+  return inserted >= 0 && kept.some((position) => position < before.recipe.length && inserted < position);
 }
 
 export function featuresOf(

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { StatusDocument } from '../../service/documents.ts';
+import type { StatusDocument, WaitingDocument } from '../../service/documents.ts';
 import type { Register } from '../context.ts';
 import { EXIT } from '../exit-codes.ts';
 import { table } from '../output.ts';
@@ -26,7 +26,7 @@ export function renderStatus(status: StatusDocument): string {
       'log',
       `${log.held} records held; updates: ${log.accepted} accepted, ${log.declined} declined; ${log.pending} pending`,
     ],
-    ...status.waiting.map(({ update, waitsFor }) => ['', `${update} waits for ${waitsFor.join(', ')}`]),
+    ...status.waiting.map((waiting) => ['', waits(waiting)]),
     ['recipe', `${recipe.id}  (${recipe.updates} updates, ${recipe.provisional ? 'provisional' : 'sealed'})`],
     ...sealRows(status),
     ['rules', rulesText(status.rules)],
@@ -37,6 +37,11 @@ export function renderStatus(status: StatusDocument): string {
   if (status.eigensolver !== null) rows.push(...eigensolverRows(status.eigensolver));
   if (problem !== null) rows.push(['problem', `${problem.message} [${problem.code}]`]);
   return table(rows);
+}
+
+function waits({ update, waitsFor, tries, lastError }: WaitingDocument): string {
+  const said = `${update} waits for ${waitsFor.join(', ')}`;
+  return lastError === null ? said : `${said}; tried ${tries} times, the last time: ${lastError.message}`;
 }
 
 function sealRows({ sealed, rules }: StatusDocument): string[][] {

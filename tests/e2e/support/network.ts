@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContributeDocument, StatusDocument, UpdateDocument } from '../../../node/service/documents.ts';
 import { Cast, type DemoNode } from '../../../scripts/demo/node.ts';
 import { makeTasks } from '../../../scripts/demo/vision8.ts';
+import { manifestsIn, recordsIn } from '../../unit/node/journal-support.ts';
 import { BASE } from './files.ts';
 
 export { type DemoNode, kill } from '../../../scripts/demo/node.ts';
@@ -54,18 +55,27 @@ export class Stage {
     return join(this.work, ...names);
   }
 
-  /** Makes a community and returns the path of its charter. */
+  /** Makes an open community and returns the path of its charter. */
   async createCommunity(base = BASE, options: readonly string[] = []): Promise<string> {
-    const charter = this.path('charter.cbor');
-    const how = ['--base', base, '--name', 'test', '--open', '--out', charter];
-    await this.cast.run('founder', 'community', 'create', ...how, ...options);
-    return charter;
+    return this.#create('founder', base, ['--open', ...options]);
   }
 
-  /** Makes the community of vision8, whose linear tensors the fixture lists. */
+  /** Makes the community of vision8, whose linear tensors the fixture lists; open. */
   async createVision8(): Promise<string> {
+    return this.createVision8In('founder', '--open');
+  }
+
+  /** The same, by a home that then is the owner's; with these flags. */
+  async createVision8In(home: string, ...options: string[]): Promise<string> {
     const { linear } = await makeTasks(this.work);
-    return this.createCommunity(BASE, ['--linear', linear]);
+    return this.#create(home, BASE, ['--linear', linear, ...options]);
+  }
+
+  async #create(home: string, base: string, options: readonly string[]): Promise<string> {
+    const charter = this.path('charter.cbor');
+    const how = ['--base', base, '--name', 'test', '--out', charter];
+    await this.cast.run(home, 'community', 'create', ...how, ...options);
+    return charter;
   }
 
   /** Joins with a port of its own, so that the node is found again after a restart. */
@@ -91,8 +101,9 @@ export class Stage {
 
   /** Names of what a home stores of the log: nothing else changes when an update is published. */
   async stored(home: string): Promise<{ records: string[]; objects: string[]; blobs: string[] }> {
-    const names = async (directory: string) => (await readdir(this.path(home, directory))).sort();
-    return { records: await names('records'), objects: await names('objects'), blobs: await names('blobs') };
+    const journal = { journal: this.path(home, 'journal') };
+    const blobs = (await readdir(this.path(home, 'blobs'))).sort();
+    return { records: await recordsIn(journal), objects: await manifestsIn(journal), blobs };
   }
 }
 

@@ -14,6 +14,7 @@ import {
   sync,
 } from '../../../protocols/index.ts';
 import {
+  MAX_COMPARED,
   MAX_ENTRIES_PER_ROUND,
   MAX_NAMED,
   MAX_PAGE_ENTRIES,
@@ -509,6 +510,31 @@ describe('peers that do not keep the protocol', () => {
     const error = await failure(client.node.services.sync.pull(peer, client.sink));
     expect(error.code).toBe('TIMEOUT');
     expect(client.log.size).toBe(1);
+  });
+
+  test('a client whose requests name much is limited sooner', async () => {
+    const server = await member(long.slice(0, 40));
+    const client = await member();
+    const stream = await client.node.dialProtocol(await connect(client.node, server.node), SYNC_PROTOCOL);
+    const messages = lpStream(stream);
+    const ask = async (request: unknown): Promise<Record<string, unknown>> => {
+      await messages.write(cbor(request));
+      return decode((await messages.read()).subarray());
+    };
+    await ask({
+      kind: 'hello',
+      charter: COMMUNITY.id,
+      digest: new Uint8Array(32),
+      size: 0,
+      head: null,
+      salt: new Uint8Array(16),
+    });
+    const prefixes = packPrefixes(Array(MAX_COMPARED).fill('0123456789abcdef'));
+    let served = 0;
+    let answer = await ask({ kind: 'compare', prefixes });
+    for (; answer.status === 'nodes'; served++) answer = await ask({ kind: 'compare', prefixes });
+    expect(answer).toMatchObject({ status: 'refused', reason: 'rate-limited' });
+    expect(served).toBeLessThan(REQUEST_RATE.burst / 10);
   });
 
   test('a server refuses what is no request, and serves the next one', async () => {

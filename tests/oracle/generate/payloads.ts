@@ -15,6 +15,8 @@ export interface Synthetic {
   readonly scale: number;
   /** -1, 0 or 1 each; null when the bytes do not parse. */
   readonly signs: readonly number[] | null;
+  /** The real bytes, where there are some. */
+  readonly content?: Uint8Array;
 }
 
 const isCoded = (sign: number): boolean => sign !== 0;

@@ -81,7 +81,14 @@ export function makeRecord(author: SigningKey, links: Links, content: Content): 
     parents: [...new Set(links.parents)].sort().map(cidOf),
     ...fieldsOf(content),
   });
-  return { rec: readRecord(body), body, signature: signed('kinmerge/record/1', author, body) };
+  return {
+    rec: readRecord(body),
+    body,
+    // Not part of the id: who grinds ids does not sign what it throws away.
+    get signature() {
+      return signed('kinmerge/record/1', author, body);
+    },
+  };
 }
 
 function fieldsOf(content: Content): Record<string, unknown> {

@@ -42,14 +42,19 @@ interface SignOptions {
   readonly skip?: number;
 }
 
-/** The history of a seed. */
-export function write(seed: number, size: Size): Writing {
-  return new Writers(seed).write(size);
+/**
+ * The history of a seed.
+ *
+ * @param realise - gives a payload its real bytes; left out where nobody looks at them
+ */
+export function write(seed: number, size: Size, realise = (payload: Synthetic): Synthetic => payload): Writing {
+  return new Writers(seed, realise).write(size);
 }
 
 class Writers {
   readonly #dice: Dice;
   readonly #seed: number;
+  readonly #realise: (payload: Synthetic) => Synthetic;
   readonly #cast: Cast;
   readonly #common: number[];
   readonly #badSealers: boolean;
@@ -58,7 +63,8 @@ class Writers {
   readonly #records: Made[] = [];
   readonly #seals: MadeSeal[] = [];
 
-  constructor(seed: number) {
+  constructor(seed: number, realise: (payload: Synthetic) => Synthetic) {
+    this.#realise = realise;
     this.#seed = seed;
     this.#dice = new Dice(seed);
     this.#cast = drawCast(this.#dice, seed);
@@ -104,7 +110,9 @@ class Writers {
     const place = { seed: this.#seed, count: this.#payloads.size };
     const again = known.length > 0 && this.#dice.chance(0.04);
     const kind = like === undefined ? null : 'copy';
-    const payload = again ? this.#dice.pick(known) : drawPayload(this.#dice, place, this.#common, known, kind);
+    const payload = again
+      ? this.#dice.pick(known)
+      : this.#realise(drawPayload(this.#dice, place, this.#common, known, kind));
     this.#payloads.set(payload.id, payload);
     return { kind: 'update', payload: payload.id, note: String(this.#records.length) };
   }

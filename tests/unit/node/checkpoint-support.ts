@@ -13,7 +13,6 @@ import { type HomePaths, homePaths } from '../../../node/home/paths.ts';
 import { blocks, createHost, logSource, sync } from '../../../protocols/index.ts';
 import {
   charterTable,
-  encodeSigned,
   encodeSignedHead,
   frontierOf,
   type Head,
@@ -25,6 +24,7 @@ import {
 import { exportMerged } from '../../../src/merge/index.ts';
 import { createSafetensors, openCheckpoint } from '../../../src/tensors/index.ts';
 import { testKey } from '../log/helpers.ts';
+import { entriesOf, putIn } from './journal-support.ts';
 import { joinHome, type Pond, random, scratch, type Update } from './support.ts';
 
 export const CONFIG = '{"hidden_size":64}\n';
@@ -202,12 +202,9 @@ export async function startPeer(
 
 /** Puts updates into a home, as a book that was closed leaves them. */
 export async function writeHome(home: HomePaths, made: readonly Update[]): Promise<void> {
-  for (const directory of [home.records, home.objects, home.blobs]) await mkdir(directory, { recursive: true });
-  for (const { signed, payload, manifest } of made) {
-    await writeFile(join(home.records, signed.id.toString()), encodeSigned(signed));
-    await writeFile(join(home.objects, manifest.id.toString()), manifest.bytes);
-    await writeFile(join(home.blobs, manifest.id.toString()), payload);
-  }
+  await mkdir(home.blobs, { recursive: true });
+  await putIn(home, made.flatMap(entriesOf));
+  for (const { payload, manifest } of made) await writeFile(join(home.blobs, manifest.id.toString()), payload);
 }
 
 /** The id of a process that has ended. */

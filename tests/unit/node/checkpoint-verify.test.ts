@@ -6,10 +6,12 @@ import { copyCheckpoint } from '../../../node/checkpoint/copy.ts';
 import { SIDECAR_FILE } from '../../../node/checkpoint/sidecar.ts';
 import { type VerifyOptions, verifyCheckpoint } from '../../../node/checkpoint/verify.ts';
 import type { HomePaths } from '../../../node/home/paths.ts';
+import { KIND } from '../../../node/stores/journal-format.ts';
 import type { Device } from '../../../src/compute/index.ts';
-import { encodeSigned, MAX_PENDING_PER_AUTHOR, manifestOf, type SignedRecord } from '../../../src/log/index.ts';
+import { MAX_PENDING_PER_AUTHOR, manifestOf, type SignedRecord } from '../../../src/log/index.ts';
 import { follow, testId, testKey } from '../log/helpers.ts';
 import { CONFIG, deadProcess, makeShore, type Shore, writeHome } from './checkpoint-support.ts';
+import { entriesOf, flipLast, putIn, segmentOf, spoil } from './journal-support.ts';
 import { filesBelow, newHome, openBook, openCommunity, payloadOf, type Update, updates } from './support.ts';
 
 /** The shore's checkpoint of no updates, pulled. */
@@ -76,7 +78,7 @@ describe('verify', () => {
     expect(await verify(shore, home, directory)).toMatchObject({ beyond: 2, report: { verdict: 'pass' } });
   });
 
-  test('leaves a damaged record and a damaged manifest to the daemon that owns the home', async () => {
+  test('leaves a damaged record and a damaged word of a payload to the daemon that owns the home', async () => {
     const shore = await makeShore();
     const directory = await pulled(shore);
     const home = await newHome(shore);
@@ -84,14 +86,14 @@ describe('verify', () => {
     await writeHome(home, [first, second]);
     await decidedOn(directory, [first, second].map(({ signed }) => signed.id.toString()).sort());
     const parts = [
-      join(home.objects, second.signed.record.payload.toString()),
-      join(home.records, first.signed.id.toString()),
-    ];
-    for (const path of parts) {
-      await writeFile(path, 'damaged');
-      const before = await filesBelow(home.root);
+      [KIND.stored, second.manifest.id],
+      [KIND.record, first.signed.id],
+    ] as const;
+    for (const [kind, id] of parts) {
+      await spoil(home, kind, id, flipLast);
+      const before = await readFile(await segmentOf(home));
       await expect(verify(shore, home, directory)).rejects.toMatchObject({ code: 'UPDATE_UNKNOWN' });
-      expect(await filesBelow(home.root)).toEqual(before);
+      expect(await readFile(await segmentOf(home))).toEqual(before);
     }
   });
 
@@ -117,14 +119,17 @@ describe('the updates that a checkpoint was decided on', () => {
     const shore = await makeShore({ budgets: { updates: count, bytes: 2 ** 40 } });
     const home = await newHome(shore);
     const payload = payloadOf(shore, 1);
-    const { id, bytes } = await manifestOf(payload);
+    const { id } = await manifestOf(payload);
     const chain: SignedRecord[] = [];
     for (let i = 0; i < count; i++) {
       chain.push(follow(testKey(5), shore.charterId, chain.at(-1) ?? null, [], { payload: id }));
     }
     await writeHome(home, []);
-    for (const signed of chain) await writeFile(join(home.records, signed.id.toString()), encodeSigned(signed));
-    await writeFile(join(home.objects, id.toString()), bytes);
+    const manifest = await manifestOf(payload);
+    await putIn(
+      home,
+      chain.flatMap((signed) => entriesOf({ signed: signed as Update['signed'], payload, manifest })),
+    );
     await writeFile(join(home.blobs, id.toString()), payload);
     const log = await readClosure(home, shore, { frontier: [chain.at(-1)!.id], seal: null });
     expect([log.size, log.pendingSize]).toEqual([count, 0]);

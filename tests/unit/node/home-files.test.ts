@@ -11,7 +11,7 @@ import { testKey } from '../log/helpers.ts';
 import { makePond, scratch, silent } from './support.ts';
 
 const CONFIG = {
-  layout: 1,
+  layout: 2,
   community: 'bafy',
   base: null,
   listen: ['/ip4/0.0.0.0/tcp/1'],
@@ -39,8 +39,8 @@ describe('the configuration of a home', () => {
   });
 
   test.each([
-    ['torn', '{"layout":1,'],
-    ['of another layout', JSON.stringify({ ...CONFIG, layout: 2 })],
+    ['torn', '{"layout":2,'],
+    ['of an unknown layout', JSON.stringify({ ...CONFIG, layout: 0 })],
     ['with a field too many', JSON.stringify({ ...CONFIG, extra: 1 })],
     ['with a field too few', JSON.stringify({ ...CONFIG, listen: undefined })],
   ])('%s is named as unreadable', async (_what, text) => {
@@ -48,6 +48,12 @@ describe('the configuration of a home', () => {
     await writeFile(path, text);
     await expect(readConfig(path)).rejects.toMatchObject({ code: 'HOME_INVALID', fields: { path } });
   });
+});
+
+test('a home of a newer version is refused, whatever else its configuration says', async () => {
+  const path = join(await scratch(), 'config.json');
+  await writeFile(path, JSON.stringify({ layout: 3, something: 'new' }));
+  await expect(readConfig(path)).rejects.toMatchObject({ code: 'HOME_NEWER', fields: { layout: 3, known: 2 } });
 });
 
 describe('key files', () => {

@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { cp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { contribute } from '../../../node/core/contribute.ts';
@@ -6,8 +6,11 @@ import { IDLE_PART_EXPIRY_MS } from '../../../node/core/payload-store.ts';
 import { RecordBook } from '../../../node/core/record-book.ts';
 import type { HomePaths } from '../../../node/home/paths.ts';
 import { judgeUpdate } from '../../../node/net/gossip-judge.ts';
+import { KIND } from '../../../node/stores/journal-format.ts';
+import { removal } from '../../../node/stores/journal-reading.ts';
 import { encodeSigned } from '../../../src/log/index.ts';
 import { testKey } from '../log/helpers.ts';
+import { entriesOf, flipLast, manifestsIn, putIn, segmentOf, spoil, zero } from './journal-support.ts';
 import {
   deaf,
   eventually,
@@ -26,7 +29,6 @@ import {
 
 const author = testKey(1);
 const file = (directory: string, { manifest }: Update) => join(directory, manifest.id.toString());
-const recordFile = (home: HomePaths, { signed }: Update) => join(home.records, signed.id.toString());
 const names = async (directory: string) => (await readdir(directory)).sort();
 const ids = (made: readonly Update[]) => made.map(({ manifest }) => manifest.id.toString()).sort();
 
@@ -51,26 +53,27 @@ async function filled(count: number, limits?: { perAuthor: number }) {
 describe('one damaged file deleted the payloads of all descendants, and the author then signed a seq again', () => {
   test('a damaged manifest is made anew from its payload, and everything is held', async () => {
     const { home, made, reopen } = await filled(2);
-    await writeFile(file(home.objects, made[0]!), 'damaged');
+    await spoil(home, KIND.manifest, made[0]!.manifest.id, flipLast);
     const book = await reopen();
     await book.dropOrphans();
     expect(book.log.size).toBe(2);
-    expect(await readFile(file(home.objects, made[0]!))).toEqual(Buffer.from(made[0]!.manifest.bytes));
     expect(book.nextLink(author.publicKey).seq).toBe(2);
+    // Asked for, it is there again.
+    expect(await book.manifestBytes(made[0]!.manifest.id)).toEqual(Buffer.from(made[0]!.manifest.bytes));
   });
 
   test('reading without opening, as verify does, repairs nothing on disk', async () => {
     const { pond, home, made } = await filled(2);
-    await writeFile(file(home.objects, made[0]!), 'damaged');
-    await writeFile(recordFile(home, made[1]!), 'damaged');
+    await spoil(home, KIND.manifest, made[0]!.manifest.id, flipLast);
+    await spoil(home, KIND.record, made[1]!.signed.id, flipLast);
+    const before = await readFile(await segmentOf(home));
     const book = new RecordBook(
       { home, charter: pond.charter, charterId: pond.charterId },
       { listener: deaf, logger: silent },
     );
     await book.load();
     expect(book.log.size).toBe(1);
-    expect(await readFile(file(home.objects, made[0]!), 'utf8')).toBe('damaged');
-    expect(await readFile(recordFile(home, made[1]!), 'utf8')).toBe('damaged');
+    expect(await readFile(await segmentOf(home))).toEqual(before);
   });
 
   test.each([
@@ -81,12 +84,12 @@ describe('one damaged file deleted the payloads of all descendants, and the auth
     async (_what, limits) => {
       const { home, made, reopen } = await filled(4, limits);
       await rm(file(home.blobs, made[0]!));
-      await rm(file(home.objects, made[0]!));
+      await putIn(home, [removal(KIND.manifest, made[0]!.manifest.id.multihash.digest)]);
       const book = await reopen();
       await book.dropOrphans();
       expect(book.log.size).toBe(0);
       expect(await names(home.blobs)).toEqual(ids(made.slice(1)));
-      expect(await names(home.objects)).toEqual(ids(made.slice(1)));
+      expect(await manifestsIn(home)).toEqual(ids(made.slice(1)));
       expect(() => book.nextLink(author.publicKey)).toThrow(
         expect.objectContaining({
           code: 'UPDATE_INVALID',
@@ -105,22 +108,22 @@ describe('one damaged file deleted the payloads of all descendants, and the auth
   );
 
   test.each([
-    ['with the author still in it', (bytes: Buffer) => bytes.subarray(0, bytes.length - 5)],
-    ['empty', () => Buffer.alloc(0)],
-  ])(
-    'a record file of its own that is damaged (%s) stops the author, until the record is back',
-    async (_what, damage) => {
-      const { home, made, reopen } = await filled(2);
-      await writeFile(recordFile(home, made[1]!), damage(await readFile(recordFile(home, made[1]!))));
-      const book = await reopen();
-      await book.dropOrphans();
-      expect(() => book.nextLink(author.publicKey)).toThrow(/not whole/);
-      expect(await names(home.blobs)).toEqual(ids(made));
-      await book.take(made[1]!.signed, made[1]!.payload, 'peer');
-      expect(book.nextLink(author.publicKey).seq).toBe(2);
-      expect(await readFile(recordFile(home, made[1]!))).toEqual(Buffer.from(encodeSigned(made[1]!.signed)));
-    },
-  );
+    ['with the author still in it', flipLast],
+    ['nothing left of it', zero],
+  ])('a record of its own that is damaged (%s) stops the author, until the record is back', async (_what, damage) => {
+    const { home, made, reopen } = await filled(2);
+    await spoil(home, KIND.record, made[1]!.signed.id, damage);
+    const book = await reopen();
+    await book.dropOrphans();
+    expect(() => book.nextLink(author.publicKey)).toThrow(/not whole/);
+    expect(await names(home.blobs)).toEqual(ids(made));
+    await book.take(made[1]!.signed, made[1]!.payload, 'peer');
+    expect(book.nextLink(author.publicKey).seq).toBe(2);
+    await book.close();
+    const again = await reopen();
+    expect(again.encoded(made[1]!.signed.id)).toEqual(encodeSigned(made[1]!.signed));
+    expect(again.nextLink(author.publicKey).seq).toBe(2);
+  });
 
   test('an own record that sync brought and that waits for its payload stops the author', async () => {
     const pond = await makePond();
@@ -159,7 +162,8 @@ describe('a failed contribution deleted a payload that a held record names', () 
     expect(await names(home.blobs)).toEqual(ids([named, unnamed]));
     for (const { manifest } of [named, unnamed]) await book.release(manifest.id);
     expect(await names(home.blobs)).toEqual(ids([named]));
-    expect(await names(home.objects)).toEqual(ids([named]));
+    await book.close();
+    expect(await manifestsIn(home)).toEqual(ids([named]));
     expect((await reopen()).log.size).toBe(1);
   });
 
@@ -189,6 +193,7 @@ describe('a record that could not be written was held in memory only, for ever',
       onHeld: (records) => held.push(...records.map(({ id }) => id.toString())),
     });
     const made = await updates(pond, 3, author);
+    const kept = join(pond.directory, 'kept');
     return {
       pond,
       home,
@@ -197,12 +202,13 @@ describe('a record that could not be written was held in memory only, for ever',
       held,
       // The directory is gone: writes fail whoever runs this.
       breakDisk: async () => {
-        await rm(home.records, { recursive: true });
-        await writeFile(home.records, '');
+        await cp(home.journal, kept, { recursive: true });
+        await rm(home.journal, { recursive: true });
+        await writeFile(home.journal, '');
       },
       mendDisk: async () => {
-        await rm(home.records);
-        await mkdir(home.records);
+        await rm(home.journal);
+        await cp(kept, home.journal, { recursive: true });
       },
       texts: made.map(({ signed }) => signed.id.toString()),
     };
@@ -260,13 +266,15 @@ describe('disk that peers filled was never freed', () => {
     const strays = [await updateOf(pond, author, payloadOf(pond, 7)), await updateOf(pond, author, payloadOf(pond, 8))];
     for (const stray of strays) {
       await writeFile(file(home.blobs, stray), stray.payload);
-      await writeFile(file(home.objects, stray), stray.manifest.bytes);
+      await putIn(home, entriesOf(stray).slice(0, 1));
       await writeFile(part(home, stray), 'begun');
     }
     const old = new Date(Date.now() - IDLE_PART_EXPIRY_MS - 1000);
     await utimes(part(home, strays[0]!), old, old);
     await writeFile(part(home, made[0]!), 'begun');
-    await (await reopen()).dropOrphans();
+    const book = await reopen();
+    await book.dropOrphans();
+    await book.close();
     // What was fetched of a payload whose record comes again by sync is gone on with.
     const young = strays[1]!;
     const kept = [
@@ -275,7 +283,7 @@ describe('disk that peers filled was never freed', () => {
       part({ blobs: '' } as HomePaths, young),
     ];
     expect(await names(home.blobs)).toEqual(kept.sort());
-    expect(await names(home.objects)).toEqual(ids([made[0]!, young]));
+    expect(await manifestsIn(home)).toEqual(ids([made[0]!, young]));
   });
 
   async function waiting(pond: Pond, limits = {}) {
@@ -316,7 +324,8 @@ describe('disk that peers filled was never freed', () => {
     expect(await names(home.blobs)).toHaveLength(2);
     await pass();
     expect(await names(home.blobs)).toEqual([`${begun.manifest.id}.part`]);
-    expect(await names(home.objects)).toEqual(ids([begun]));
+    await book.close();
+    expect(await manifestsIn(home)).toEqual(ids([begun]));
   });
 
   test('a record that turns out invalid takes everything along, and a payload that comes for it too late is not kept', async () => {
@@ -329,10 +338,11 @@ describe('disk that peers filled was never freed', () => {
     await book.take(made[0]!.signed, made[0]!.payload, 'peer');
     expect(book.log.state(made[1]!.signed.id)).toBe('invalid');
     expect(await names(home.blobs)).toEqual(ids([made[0]!]));
-    expect(await names(home.objects)).toEqual(ids([made[0]!]));
     await book.blobs.put(made[1]!.manifest.id, made[1]!.payload);
     await book.learnPayload(made[1]!.manifest.id, made[1]!.manifest.manifest);
     expect(await names(home.blobs)).toEqual(ids([made[0]!]));
+    await book.close();
+    expect(await manifestsIn(home)).toEqual(ids([made[0]!]));
   });
 
   test('inline payloads of records that wait keep to a bound; those of records that can be held do not count', async () => {

@@ -1,14 +1,17 @@
-import { readdir, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Judge } from '../../../node/core/judge.ts';
 import { RecordBook } from '../../../node/core/record-book.ts';
 import { deriveView, type View } from '../../../node/core/view.ts';
 import type { HomePaths } from '../../../node/home/paths.ts';
+import { type JournalEntry, KIND } from '../../../node/stores/journal-format.ts';
+import { removal } from '../../../node/stores/journal-reading.ts';
 import type { PayloadCalls } from '../../../node/work/payload-calls.ts';
 import { WorkerThread } from '../../../node/work/rpc.ts';
-import { encodeSigned, manifestOf } from '../../../src/log/index.ts';
+import { encodeSigned } from '../../../src/log/index.ts';
 import { testKey } from '../log/helpers.ts';
+import { entriesOf, flipLast, manifestsIn, putIn, recordsIn, spoil, zero } from './journal-support.ts';
 import {
   deaf,
   eventually,
@@ -41,8 +44,9 @@ async function filledHome(count: number): Promise<{ pond: Pond; home: HomePaths;
   return { pond, home, made };
 }
 
-const recordFile = (home: HomePaths, { signed }: Update) => join(home.records, signed.id.toString());
-const manifestFile = (home: HomePaths, { manifest }: Update) => join(home.objects, manifest.id.toString());
+/** Takes entries out of the journal, as if a crash had come before they were written. */
+const forget = (home: HomePaths, kind: typeof KIND.record | typeof KIND.manifest, { signed, manifest }: Update) =>
+  putIn(home, [removal(kind, (kind === KIND.record ? signed.id : manifest.id).multihash.digest)]);
 const blobFile = (home: HomePaths, { manifest }: Update) => join(home.blobs, manifest.id.toString());
 
 async function states(pond: Pond, home: HomePaths, made: readonly Update[]) {
@@ -67,7 +71,7 @@ describe('taking records', () => {
     const [update] = await updates(pond, 1);
     expect(await book.take(update!.signed, null, 'peer')).toEqual({ outcome: 'pending' });
     await eventually(() => expect(missing).toBe(1));
-    for (const directory of [home.records, home.blobs, home.objects]) expect(await readdir(directory)).toEqual([]);
+    expect([await recordsIn(home), await manifestsIn(home), await readdir(home.blobs)]).toEqual([[], [], []]);
   });
 
   test('a payload that is not the one of the record is thrown away', async () => {
@@ -103,7 +107,7 @@ describe('taking records', () => {
       outcome: 'invalid',
       code: 'NOT_A_MEMBER',
     });
-    for (const directory of [home.records, home.blobs, home.objects]) expect(await readdir(directory)).toEqual([]);
+    expect([await recordsIn(home), await manifestsIn(home), await readdir(home.blobs)]).toEqual([[], [], []]);
     expect(book.log.pendingSize).toBe(0);
   });
 
@@ -117,7 +121,7 @@ describe('taking records', () => {
       code: 'UPDATE_INVALID',
       fields: { reason: 'BUDGET_UPDATES' },
     });
-    expect(await readdir(home.records)).toHaveLength(1);
+    expect(await recordsIn(home)).toHaveLength(1);
   });
 
   test('what waits too long is dropped, also when nothing else comes', async () => {
@@ -144,8 +148,8 @@ describe('taking records', () => {
 describe('a start after a crash', () => {
   test('between the payload and its manifest: the record is fetched again and finds the rest', async () => {
     const { pond, home, made } = await filledHome(1);
-    await rm(recordFile(home, made[0]!));
-    await rm(manifestFile(home, made[0]!));
+    await forget(home, KIND.record, made[0]!);
+    await forget(home, KIND.manifest, made[0]!);
     const { book, states: after } = await states(pond, home, made);
     expect(after).toEqual(['unknown']);
     await book.take(made[0]!.signed, made[0]!.payload, 'peer');
@@ -154,7 +158,7 @@ describe('a start after a crash', () => {
 
   test('between the manifest and the record: the payload is an orphan until the record comes', async () => {
     const { pond, home, made } = await filledHome(2);
-    await rm(recordFile(home, made[1]!));
+    await forget(home, KIND.record, made[1]!);
     const { book, states: after } = await states(pond, home, made);
     expect(after).toEqual(['held', 'unknown']);
     await book.dropOrphans();
@@ -163,12 +167,9 @@ describe('a start after a crash', () => {
     expect((await states(pond, home, made)).states).toEqual(['held', 'held']);
   });
 
-  test.each([
-    ['is missing', (path: string) => rm(path)],
-    ['is shorter', (path: string) => truncate(path, 10)],
-  ])('a record whose payload %s waits for it, and so do the records after it', async (_what, damage) => {
+  test('a record whose payload is missing waits for it, and so do the records after it', async () => {
     const { pond, home, made } = await filledHome(3);
-    await damage(blobFile(home, made[1]!));
+    await rm(blobFile(home, made[1]!));
     const { book, states: after } = await states(pond, home, made);
     expect(after).toEqual(['held', 'pending', 'pending']);
     expect(book.log.missing().payloads.map(String)).toEqual([made[1]!.manifest.id.toString()]);
@@ -178,11 +179,11 @@ describe('a start after a crash', () => {
     expect((await states(pond, home, made)).states).toEqual(['held', 'held', 'held']);
   });
 
-  test('a manifest that is missing or damaged is fetched again when its payload is not whole either', async () => {
+  test('a manifest that is missing or damaged is fetched again when its payload is not there either', async () => {
     const { pond, home, made } = await filledHome(2);
-    await rm(manifestFile(home, made[0]!));
-    await writeFile(manifestFile(home, made[1]!), 'damaged');
-    for (const update of made) await truncate(blobFile(home, update), 10);
+    await forget(home, KIND.manifest, made[0]!);
+    await spoil(home, KIND.manifest, made[1]!.manifest.id, flipLast);
+    for (const update of made) await rm(blobFile(home, update));
     const { book, states: after } = await states(pond, home, made);
     expect(after).toEqual(['pending', 'pending']);
     for (const { manifest, payload } of made) {
@@ -194,50 +195,54 @@ describe('a start after a crash', () => {
   });
 
   test.each([
-    ['empty', Buffer.alloc(0)],
-    ['torn', 'half'],
-    ['another record', 'other'],
-    ['forged', 'forged'],
-  ])('a record file that is %s is passed over with a warning; the record can come again', async (_what, content) => {
+    ['broken', flipLast],
+    ['wiped out', zero],
+    ['without a header', (entry: Buffer) => void entry.fill(7, 0, 8)],
+  ])('a record that is %s is passed over with a warning; it can come again', async (_what, damage) => {
     const { pond, home, made } = await filledHome(2);
-    const own = encodeSigned(made[1]!.signed);
-    const forged = own.slice();
-    forged[forged.length - 1]! ^= 1;
-    const texts: Record<string, Uint8Array> = {
-      half: own.subarray(0, 99),
-      other: encodeSigned(made[0]!.signed),
-      forged,
-    };
-    await writeFile(recordFile(home, made[1]!), typeof content === 'string' ? texts[content]! : content);
+    await spoil(home, KIND.record, made[1]!.signed.id, damage);
     const { logger, lines } = keptLog();
     const book = new RecordBook({ home, charter: pond.charter, charterId: pond.charterId }, { listener: deaf, logger });
     await book.open();
     expect(made.map(({ signed }) => book.log.state(signed.id))).toEqual(['held', 'unknown']);
     expect(lines.map(({ record }) => record)).toEqual([made[1]!.signed.id.toString()]);
     await book.take(made[1]!.signed, made[1]!.payload, 'peer');
+    await book.close();
     expect((await states(pond, home, made)).states).toEqual(['held', 'held']);
   });
 
-  test('files that crashes left under temporary or foreign names are no records', async () => {
+  test.each([
+    ['another record', 'other'],
+    ['a record whose signature is forged', 'forged'],
+  ])('%s under the id of a record beside damage is not taken', async (_what, content) => {
+    const { pond, home, made } = await filledHome(2);
+    const forged = encodeSigned(made[1]!.signed).slice();
+    forged[forged.length - 1]! ^= 1;
+    const body = content === 'forged' ? forged : encodeSigned(made[0]!.signed);
+    await putIn(home, [{ kind: KIND.record, digest: made[1]!.signed.id.multihash.digest, body }]);
+    await spoil(home, KIND.manifest, made[0]!.manifest.id, flipLast);
+    const { book, states: after } = await states(pond, home, made);
+    expect(after).toEqual(['held', 'unknown']);
+    await book.take(made[1]!.signed, made[1]!.payload, 'peer');
+    await book.close();
+    expect((await states(pond, home, made)).states).toEqual(['held', 'held']);
+  });
+
+  test('files that crashes left under temporary or foreign names are no segments', async () => {
     const { pond, home, made } = await filledHome(1);
-    const temp = join(home.records, `.${made[0]!.signed.id}.999999999-0123456789abcdef.kinmerge-tmp`);
+    const temp = join(home.journal, '.0000000002.journal.999999999-0123456789abcdef.kinmerge-tmp');
     await writeFile(temp, 'half');
-    await writeFile(join(home.records, 'note.txt'), 'mine');
+    await writeFile(join(home.journal, 'note.txt'), 'mine');
     expect((await states(pond, home, made)).states).toEqual(['held']);
-    expect((await readdir(home.records)).sort()).toEqual([made[0]!.signed.id.toString(), 'note.txt'].sort());
+    expect((await readdir(home.journal)).sort()).toEqual(['0000000001.journal', 'note.txt']);
   });
 });
 
-test('3,000 records of a few chains come back whole, whatever order the directory lists them in', async () => {
+test('3,000 records of a few chains come back whole, whatever order the journal has them in', async () => {
   const pond = await makePond();
   const home = await newHome(pond);
-  const book = await openBook(pond, home);
   const payload = payloadOf(pond, 1);
-  const manifest = await manifestOf(payload);
-  await book.blobs.put(manifest.id, payload);
-  await book.objects.put(manifest.id, manifest.bytes);
-  // Written as files, not taken: durable writes one by one would be the slow part here, and are tested above.
-  const written: Promise<void>[] = [];
+  const entries: JournalEntry[] = [];
   const chains = [1, 2, 3].map((n) => ({ author: testKey(n), last: null as Update | null }));
   for (let i = 0; i < 3_000; i++) {
     const chain = chains[i % chains.length]!;
@@ -248,9 +253,14 @@ test('3,000 records of a few chains come back whole, whatever order the director
       title: `${i}`,
     });
     chain.last = update;
-    written.push(writeFile(recordFile(home, update), encodeSigned(update.signed)));
+    entries.push(...entriesOf(update));
+    if (i === 0) {
+      await mkdir(home.blobs);
+      await writeFile(blobFile(home, update), payload);
+    }
   }
-  await Promise.all(written);
+  // Children before parents, as where what was damaged came again at the end.
+  await putIn(home, entries.reverse());
   const loaded = await openBook(pond, home);
   expect(loaded.log.size).toBe(3_000);
   expect(loaded.log.pendingSize).toBe(0);

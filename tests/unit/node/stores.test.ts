@@ -3,8 +3,7 @@ import { access, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { BlobStore } from '../../../node/stores/blob-store.ts';
-import { ObjectStore } from '../../../node/stores/object-store.ts';
-import { BLOCK_BYTES, idOf, manifestOf } from '../../../src/log/index.ts';
+import { BLOCK_BYTES, manifestOf } from '../../../src/log/index.ts';
 import { scratch } from './support.ts';
 
 const CONTENT = new Uint8Array(randomBytes(2 * BLOCK_BYTES + 1000));
@@ -16,39 +15,6 @@ async function blobStore() {
   await store.open();
   return { directory, store, ...(await manifestOf(CONTENT)) };
 }
-
-describe('the object store', () => {
-  test('gives back what was put, and lists it', async () => {
-    const directory = await scratch();
-    const store = new ObjectStore({ directory });
-    await store.open();
-    const bytes = Uint8Array.of(1, 2, 3);
-    const id = idOf(bytes);
-    await store.put(id, bytes);
-    await writeFile(join(directory, 'README'), 'a foreign file');
-    expect(Uint8Array.from((await store.getVerified(id))!)).toEqual(bytes);
-    expect((await store.list()).map(String)).toEqual([id.toString()]);
-    await store.delete(id);
-    expect(await store.get(id)).toBeUndefined();
-    expect(await store.getVerified(id)).toBeUndefined();
-  });
-
-  test.each([
-    ['a changed byte', Uint8Array.of(1, 2, 4)],
-    ['a byte too few', Uint8Array.of(1, 2)],
-    ['nothing', new Uint8Array()],
-  ])('does not hand out an object that now holds %s', async (_what, damaged) => {
-    const directory = await scratch();
-    const store = new ObjectStore({ directory });
-    await store.open();
-    const id = idOf(Uint8Array.of(1, 2, 3));
-    await writeFile(join(directory, id.toString()), damaged);
-    await expect(store.getVerified(id)).rejects.toMatchObject({
-      code: 'OBJECT_CORRUPT',
-      fields: { id: id.toString() },
-    });
-  });
-});
 
 describe('the blob store', () => {
   test('takes blocks in any order; the blob appears with the last step only', async () => {

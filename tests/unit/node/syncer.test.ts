@@ -130,6 +130,11 @@ describe('the turn to fetch', () => {
     const started = performance.now();
     await turn.take();
     expect(performance.now() - started).toBeGreaterThan(90);
+    const patient = new SyncTurn({ patienceMs: 1_000_000 });
+    await patient.take();
+    const stop = new AbortController();
+    setTimeout(() => stop.abort(), 10);
+    await patient.take(stop.signal);
   });
 });
 
