@@ -11,7 +11,7 @@ const SEED = Number(process.env.KINMERGE_KILL_SEED ?? 1);
 const PHASE = process.env.KINMERGE_KILL_PHASE;
 const scenes = SCENES.filter(({ phase }) => PHASE === undefined || phase === PHASE);
 /** Longest time for one kill with all that follows, in milliseconds, on a busy machine. */
-const KILL_TIMEOUT_MS = 20_000;
+const KILL_TIMEOUT_MS = 60_000;
 
 const log = (line: string) => void process.stdout.write(`${line}\n`);
 

@@ -11,7 +11,7 @@ export interface Placed {
 
 const REMOVALS: readonly Operation[] = ['unlink', 'rmdir', 'truncate'];
 
-const STORES = /^(blobs|objects|records|seals|journal)(\/|$)/;
+const STORES = /^((blobs|objects|records|seals|journal)(\/|$)|\.?published)/;
 /** A state or a checkpoint under its own name. */
 const FINISHED = /^derived\/(fold|checkpoints)\/[^./][^/]*$/;
 
