@@ -4,7 +4,7 @@ import type { CID } from 'multiformats/cid';
 import { errorCode } from '../../src/errors.ts';
 import { Historian, type SealAlarm } from '../../src/history/index.ts';
 import type { Charter, Seal, SignedRecord, SignedSeal, SigningKey } from '../../src/log/index.ts';
-import { encodeRecipe, MERGE_ALGORITHM } from '../../src/log/index.ts';
+import { encodeRecipe, MERGE_ALGORITHM, payloadOf } from '../../src/log/index.ts';
 import type { MergeEngineOptions } from '../../src/merge/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import { siblingModule } from '../../src/worker-url.ts';
@@ -152,7 +152,12 @@ export class Community extends EventEmitter<CommunityEvents> {
       { judge: this.judge, logger: components.logger },
     );
     this.#historySource = [
-      { charter, charterId, adopts: (seal, before) => this.#adoption.adopts(seal, before) },
+      {
+        charter,
+        charterId,
+        adopts: (seal, before) => this.#adoption.adopts(seal, before),
+        lacksPayload: (payload) => this.book.isCollected(payload),
+      },
       { log: this.book.log, seals: this.book.log.seals, decide: (steps, run) => this.judge.decide(steps, run) },
     ];
     this.#historian = new Historian(...this.#historySource);
@@ -217,6 +222,17 @@ export class Community extends EventEmitter<CommunityEvents> {
   /** The document of a recipe's finished checkpoint, which peers can fetch now. */
   offered(recipe: CID): CID | undefined {
     return this.#offered.get(recipe.toString());
+  }
+
+  /** Does without a payload that nobody has, where the next seal declines every update that names it. */
+  renounceDeclined(payload: CID): void {
+    const declined = new Set(this.#historian.declinedAhead().map(({ id }) => id.toString()));
+    const naming = this.book.log.pending().filter(({ signed }) => payloadOf(signed.record)?.equals(payload));
+    if (naming.length === 0 || !naming.every(({ signed }) => declined.has(signed.id.toString()))) return;
+    this.#logger.info({ payload: payload.toString() }, 'nobody has a payload that a seal declined: done without it');
+    this.book.renounce(payload).catch((error: unknown) => {
+      if (!this.stopping.aborted) this.#logger.error({ err: error }, 'a payload could not be done without');
+    });
   }
 
   /** What would be decided on an update at the end of the order, by what is decided now. */

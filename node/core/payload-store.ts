@@ -163,6 +163,14 @@ export class PayloadStore {
     await this.blobs.deletePart(payload);
   }
 
+  /** Notes that a payload will do without its bytes, which never came. */
+  async renounce(payload: CID, size: number): Promise<void> {
+    const { digest } = payload.multihash;
+    await this.#journal.append([{ kind: KIND.collected, digest, body: encodeSize(size) }]);
+    this.#facts.set(keyOf(digest), { size, state: 'collected' });
+    await this.blobs.deletePart(payload);
+  }
+
   /** Takes a payload of a held record out of use: its bytes are not what they were. */
   async lose(payload: CID): Promise<void> {
     const key = keyOf(payload.multihash.digest);

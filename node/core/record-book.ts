@@ -209,6 +209,24 @@ export class RecordBook {
     await this.#files.save();
   }
 
+  /**
+   * Does without the bytes of a payload that nobody has and nothing depends on: the records that name it wait for it no longer.
+   * Nothing happens while its size is unknown.
+   */
+  renounce(payload: CID): Promise<void> {
+    return this.#run(async () => {
+      const size = this.log.payloadSize(payload);
+      if (size === undefined || !this.log.namesPayload(payload)) return;
+      await this.#payloads.renounce(payload, size);
+      await this.#changes.apply(this.log.setPayload(payload, size));
+    });
+  }
+
+  /** Whether the bytes of a payload were given up. */
+  isCollected(payload: CID): boolean {
+    return this.#payloads.isCollected(payload);
+  }
+
   /** Takes a seal that a peer brought or this node made: durable when it returns, if it was added. */
   takeSeal(signed: SignedSeal): Promise<SealOutcome> {
     return this.#run(async () => {

@@ -79,6 +79,9 @@ interface Active {
   done: Promise<void>;
 }
 
+/** Tries after which a payload may be done without, where nothing depends on it: some seconds. */
+export const HOPELESS_AFTER = 4;
+
 export interface FetcherOptions {
   /** Default `PAYLOAD_TURN_MS`. */
   readonly payloadTurnMs?: number;
@@ -90,6 +93,7 @@ export class Fetcher {
   readonly #blocks: Blocks;
   readonly #peers: () => readonly PeerId[];
   readonly #logger: Logger;
+  readonly #onHopeless: (payload: CID) => void;
   readonly #payloadTurnMs: number;
   readonly #faults = new PeerFaults();
   readonly #attempts = new Map<string, Attempt>();
@@ -105,13 +109,21 @@ export class Fetcher {
   #timer: NodeJS.Timeout | undefined;
 
   constructor(
-    components: { book: RecordBook; blocks: Blocks; peers: () => readonly PeerId[]; logger: Logger },
+    components: {
+      book: RecordBook;
+      blocks: Blocks;
+      peers: () => readonly PeerId[];
+      logger: Logger;
+      /** Told after every try from the `HOPELESS_AFTER`th on that nobody gave the payload. */
+      onHopeless?: (payload: CID) => void;
+    },
     options: FetcherOptions = {},
   ) {
     this.#book = components.book;
     this.#blocks = components.blocks;
     this.#peers = components.peers;
     this.#logger = components.logger;
+    this.#onHopeless = components.onHopeless ?? (() => {});
     this.#payloadTurnMs = options.payloadTurnMs ?? PAYLOAD_TURN_MS;
   }
 
@@ -309,6 +321,7 @@ export class Fetcher {
       { payload: id.toString(), failures: failures + 1, err: error },
       'a payload could not be fetched yet',
     );
+    if (failures + 1 >= HOPELESS_AFTER) this.#onHopeless(id);
   }
 
   async #fetch({ id, source }: Due, active: Active): Promise<void> {

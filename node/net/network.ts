@@ -62,7 +62,8 @@ export interface NetworkOptions {
 
 /** What the network needs of a community. */
 export type NetworkCommunity = EventEmitter<CommunityEvents> &
-  Pick<Community, 'book' | 'shelf' | 'view' | 'offered'> & { readonly options: Pick<CommunityOptions, 'charterId'> };
+  Pick<Community, 'book' | 'shelf' | 'view' | 'offered'> &
+  Partial<Pick<Community, 'renounceDeclined'>> & { readonly options: Pick<CommunityOptions, 'charterId'> };
 
 export interface NetworkListener {
   onPeer(id: string, connected: boolean): void;
@@ -156,7 +157,13 @@ export class Network {
     this.#listener = components.listener;
     this.#logger = logger;
     const connected = () => host.getPeers();
-    this.#fetcher = new Fetcher({ book: community.book, blocks: host.services.blocks, peers: connected, logger });
+    this.#fetcher = new Fetcher({
+      book: community.book,
+      blocks: host.services.blocks,
+      peers: connected,
+      logger,
+      onHopeless: (payload) => community.renounceDeclined?.(payload),
+    });
     this.#syncer = new Syncer({
       sync: host.services.sync,
       exchange: host.services.peers,

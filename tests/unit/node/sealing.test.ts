@@ -10,6 +10,7 @@ import { loadOrCreateKey } from '../../../node/home/keys.ts';
 import type { HomePaths } from '../../../node/home/paths.ts';
 import { LocalService } from '../../../node/service/local.ts';
 import { decodeSignedSeal, encodeSignedSeal, recipeId, type SignedSeal, signSeal } from '../../../src/log/index.ts';
+import { settle } from '../../fault/support.ts';
 import { testKey } from '../log/helpers.ts';
 import {
   eventually,
@@ -214,4 +215,41 @@ describe('a node that starts late', () => {
     await eventually(async () => expect((await service.status()).problem?.code).toBe('SEAL_MISMATCH'), 30_000);
     expect((await late.settled()).accepted).toHaveLength(count);
   }, 60_000);
+
+  test('does without a payload that nobody has, where the seal declined what names it', async () => {
+    const pond = await makePond();
+    const keys = await readGoverningKeys(pond.home, await loadOrCreateKey(pond.home.authorKey));
+    const community = await openCommunityHere(pond, { home: pond.home, keys });
+    onTestFinished(() => community.close());
+    const first = await give(pond, community, 1);
+    const copy = await updateOf(pond, testKey(300), first.payload.slice(), {
+      parents: [first.signed],
+      title: 'a copy',
+    });
+    const garbage = await updateOf(pond, testKey(301), new Uint8Array(64).fill(7), { parents: [copy.signed] });
+    for (const { signed, payload } of [copy, garbage]) await community.book.take(signed, payload, 'peer');
+    const signed = (await seal(community))!;
+    const expected = await community.settled();
+    expect(expected.decisions.get(`${garbage.signed.id}`)!.gate).toBe('bounds');
+
+    const late = await openCommunityHere(pond, { adopt: false });
+    const { home } = late.options;
+    await late.book.takeSeal(signed);
+    for (const update of [first, copy]) await late.book.take(update.signed, update.payload, 'peer');
+    await late.book.take(garbage.signed, null, 'peer');
+    late.renounceDeclined(garbage.manifest.id);
+    await settle(100);
+    // Its size is not known: whether the budget covers it cannot be judged.
+    expect(late.book.log.state(garbage.signed.id)).toBe('pending');
+    await late.book.learnManifest(garbage.manifest.id, garbage.manifest.bytes, garbage.manifest.manifest);
+    late.renounceDeclined(first.manifest.id);
+    late.renounceDeclined(garbage.manifest.id);
+    await eventually(() => expect(late.book.log.state(garbage.signed.id)).toBe('held'));
+    expect((await late.settled()).seals).toHaveLength(1);
+    expect((await late.settled()).recipeId.equals(expected.recipeId)).toBe(true);
+    await late.close();
+    const again = await openCommunityHere(pond, { home, adopt: false });
+    onTestFinished(() => again.close());
+    expect((await again.settled()).recipeId.equals(expected.recipeId)).toBe(true);
+  });
 });
