@@ -82,7 +82,12 @@ export async function runDaemon(
     service.network = network;
     const sealer = new AutoSealer(
       { ...opened.sealPolicy, ...options.seal },
-      { community: service.community, onSealed: (signed) => network.publishSeal(signed), logger },
+      {
+        community: service.community,
+        onSealed: (signed) => network.publishSeal(signed),
+        maySeal: () => network.maySeal,
+        logger,
+      },
     );
     sealer.start();
     cleanup.push(() => sealer.stop());
