@@ -20,6 +20,7 @@ import type { GoverningKeys } from './governing.ts';
 import { Judge } from './judge.ts';
 import { PairFile } from './pair-file.ts';
 import { RecordBook } from './record-book.ts';
+import { Scrubber } from './scrubber.ts';
 import { Serial } from './serial.ts';
 import { VerdictFile } from './verdict-file.ts';
 import type { View } from './view.ts';
@@ -88,6 +89,7 @@ export class Community extends EventEmitter<CommunityEvents> {
   readonly #fold: FoldLoop | null;
   readonly #stopping = new AbortController();
   readonly #historian: Historian;
+  readonly #scrubber: Scrubber;
   #view: View | undefined;
   #stale = true;
   #deriving: Promise<void> | undefined;
@@ -141,6 +143,7 @@ export class Community extends EventEmitter<CommunityEvents> {
         },
       },
     );
+    this.#scrubber = new Scrubber({ note: home.scrub }, { book: this.book, logger: components.logger });
     const pairs = new PairFile({ path: home.pairs }, { logger: components.logger });
     const verdicts = new VerdictFile({ path: home.verdicts }, { logger: components.logger });
     this.judge = new Judge({ worker: this.payloads, files: this.book.blobs, pairs, verdicts });
@@ -159,6 +162,7 @@ export class Community extends EventEmitter<CommunityEvents> {
     await this.book.open();
     await this.book.dropOrphans();
     await this.#fold?.start();
+    if (this.options.fold) this.#scrubber.start();
     this.#refresh();
   }
 
@@ -167,6 +171,7 @@ export class Community extends EventEmitter<CommunityEvents> {
     this.#stopping.abort();
     await this.contributions.idle();
     await this.#fold?.stop();
+    await this.#scrubber.stop();
     await this.#deriving;
     await this.book.close();
     await Promise.all([this.payloads.close(), this.encoder.close(), this.merges.close()]);

@@ -6,7 +6,7 @@ import { NodeError } from '../errors.ts';
 import type { HomePaths } from '../home/paths.ts';
 import type { Logger } from '../logger.ts';
 import { BlobStore, isBlock } from '../stores/blob-store.ts';
-import { type HomeContent, keyOf, type PayloadFact } from '../stores/home-journal.ts';
+import { digestOfKey, type HomeContent, keyOf, type PayloadFact } from '../stores/home-journal.ts';
 import type { Journal } from '../stores/journal.ts';
 import { digestOfName, encodeSize, type JournalEntry, KIND } from '../stores/journal-format.ts';
 import { removal } from '../stores/journal-reading.ts';
@@ -83,11 +83,23 @@ export class PayloadStore {
     return !this.#lost.has(keyOf(payload.multihash.digest)) && (await this.blobs.has(payload, size));
   }
 
-  /** Payloads that are stored, by the journal. */
-  *stored(): Generator<{ readonly payload: CID; readonly size: number }> {
-    for (const [key, { state, size }] of this.#facts) {
-      if (state === 'stored') yield { payload: idFromDigest(new Uint8Array(Buffer.from(key, 'latin1'))), size };
+  /** Payloads whose bytes are there, as far as is known. */
+  *stored(): Generator<CID> {
+    for (const [key, { state }] of this.#facts) {
+      if (state === 'stored' && !this.#lost.has(key)) yield idFromDigest(digestOfKey(key));
     }
+  }
+
+  isStored(payload: CID): boolean {
+    const key = keyOf(payload.multihash.digest);
+    return this.#facts.get(key)?.state === 'stored' && !this.#lost.has(key);
+  }
+
+  /** Bytes of the stored payloads. */
+  get storedBytes(): number {
+    let bytes = 0;
+    for (const { state, size } of this.#facts.values()) if (state === 'stored') bytes += size;
+    return bytes;
   }
 
   /** The stored manifest of a payload; a damaged one counts as missing. */

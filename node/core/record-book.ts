@@ -272,6 +272,15 @@ export class RecordBook {
     });
   }
 
+  /** Payloads whose bytes are there, as far as is known. */
+  stored(): Generator<CID> {
+    return this.#payloads.stored();
+  }
+
+  isStored(payload: CID): boolean {
+    return this.#payloads.isStored(payload);
+  }
+
   /** Takes a payload whose bytes are damaged out of use and asks for it. Its record stays held. */
   lose(payload: CID): Promise<void> {
     return this.#run(async () => {

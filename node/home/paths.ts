@@ -33,6 +33,8 @@ export interface HomePaths {
   readonly pairs: string;
   /** Measurements of payloads, derived: may be deleted at any time. */
   readonly verdicts: string;
+  /** How far the check of payloads came, derived: may be deleted at any time. */
+  readonly scrub: string;
   /** Merged checkpoints, derived: may be deleted at any time. */
   readonly checkpoints: string;
   /** Work in progress; emptied at every start. */
@@ -57,6 +59,7 @@ export function homePaths(root: string): HomePaths {
     fold: join(root, 'derived', 'fold'),
     pairs: join(root, 'derived', 'pairs'),
     verdicts: join(root, 'derived', 'verdicts'),
+    scrub: join(root, 'derived', 'scrub'),
     checkpoints: join(root, 'derived', 'checkpoints'),
     tmp: join(root, 'tmp'),
   };

@@ -53,13 +53,13 @@ export async function fillHome(
   const chains = Array.from({ length: authors }, () => ({ key: generateKey(), last: null as SignedRecord | null }));
   const entries: JournalEntry[] = [];
   await mkdir(home.blobs, { recursive: true });
-  let last: SignedRecord | null = null;
+  let last = null as SignedRecord | null;
   let writing: Promise<void>[] = [];
   for (let index = 0; index < records; index++) {
     const payload = payloadOf(table, index, index < accepted ? 1 : DECLINED_NORM);
     const manifest = await manifestOf(payload);
     const chain = chains[index % authors]!;
-    const seen = [last, chain.last].filter((one) => one !== null);
+    const seen: SignedRecord[] = [last, chain.last].filter((one): one is SignedRecord => one !== null);
     const parents = new Map<string, SignedRecord['id']>(seen.map(({ id }) => [`${id}`, id]));
     last = signRecord(
       {
