@@ -14,6 +14,7 @@ import type { MergeCalls } from '../work/merge-calls.ts';
 import type { PayloadCalls } from '../work/payload-calls.ts';
 import { WorkerThread } from '../work/rpc.ts';
 import { CheckpointShelf, MAX_SHELVED } from './checkpoint-shelf.ts';
+import { type Collectable, DiskCap } from './disk-cap.ts';
 import type { FoldedCheckpoint } from './fold-loop.ts';
 import { FoldLoop } from './fold-loop.ts';
 import type { GoverningKeys } from './governing.ts';
@@ -61,6 +62,12 @@ export interface CommunityOptions {
   readonly fold: boolean;
   /** States of the fold to keep; see `FoldLoopOptions`. */
   readonly foldStates?: number | undefined;
+  /** Bytes that the home may take; no cap when undefined. */
+  readonly diskLimit?: number | undefined;
+  /** Keep payloads of accepted updates that are sealed and folded; default true. */
+  readonly archive?: boolean | undefined;
+  /** Which payloads may be given up when the home is too large; none when left out. */
+  readonly collectable?: ((payload: CID) => Collectable) | undefined;
   /** Take the decisions of sealers as they are first, and replay them when there is time. */
   readonly adopt?: boolean | undefined;
 }
@@ -90,11 +97,13 @@ export class Community extends EventEmitter<CommunityEvents> {
   readonly #stopping = new AbortController();
   readonly #historian: Historian;
   readonly #scrubber: Scrubber;
+  readonly #disk: DiskCap;
   #view: View | undefined;
   #stale = true;
   #deriving: Promise<void> | undefined;
   #folding: { done: number; total: number } | null = null;
-  readonly #problems: Record<'seal' | 'admission' | 'fold', Problem | null> = {
+  readonly #problems: Record<'disk' | 'seal' | 'admission' | 'fold', Problem | null> = {
+    disk: null,
     seal: null,
     admission: null,
     fold: null,
@@ -152,6 +161,16 @@ export class Community extends EventEmitter<CommunityEvents> {
       { log: this.book.log, seals: this.book.log.seals, decide: (steps, run) => this.judge.decide(steps, run) },
     );
     this.#fold = options.fold && options.base !== null ? this.#createFold(options.base) : null;
+    this.#disk = new DiskCap(
+      { root: home.root, limit: options.diskLimit, archive: options.archive },
+      {
+        book: this.book,
+        shed: async () => this.#fold?.shed(),
+        collectable: options.collectable ?? (() => 'never'),
+        onProblem: (problem) => this.#setProblem('disk', problem),
+        logger: components.logger,
+      },
+    );
   }
 
   /** Reads the home and starts the background work. */
@@ -163,6 +182,7 @@ export class Community extends EventEmitter<CommunityEvents> {
     await this.book.dropOrphans();
     await this.#fold?.start();
     if (this.options.fold) this.#scrubber.start();
+    this.#disk.start();
     this.#refresh();
   }
 
@@ -171,7 +191,7 @@ export class Community extends EventEmitter<CommunityEvents> {
     this.#stopping.abort();
     await this.contributions.idle();
     await this.#fold?.stop();
-    await this.#scrubber.stop();
+    await Promise.all([this.#scrubber.stop(), this.#disk.stop()]);
     await this.#deriving;
     await this.book.close();
     await Promise.all([this.payloads.close(), this.encoder.close(), this.merges.close()]);
@@ -201,7 +221,7 @@ export class Community extends EventEmitter<CommunityEvents> {
   }
 
   get problem(): Problem | null {
-    return this.#problems.seal ?? this.#problems.admission ?? this.#problems.fold;
+    return this.#problems.disk ?? this.#problems.seal ?? this.#problems.admission ?? this.#problems.fold;
   }
 
   /** The finished checkpoint of a recipe, if it is one of the last. */
@@ -278,7 +298,7 @@ export class Community extends EventEmitter<CommunityEvents> {
     this.#setProblem('admission', error === null ? null : { code: errorCode(error), message });
   }
 
-  #setProblem(part: 'seal' | 'admission' | 'fold', problem: Problem | null): void {
+  #setProblem(part: 'disk' | 'seal' | 'admission' | 'fold', problem: Problem | null): void {
     const before = this.#problems[part];
     if (before?.code === problem?.code && before?.message === problem?.message) return;
     this.#problems[part] = problem;

@@ -95,13 +95,6 @@ export class PayloadStore {
     return this.#facts.get(key)?.state === 'stored' && !this.#lost.has(key);
   }
 
-  /** Bytes of the stored payloads. */
-  get storedBytes(): number {
-    let bytes = 0;
-    for (const { state, size } of this.#facts.values()) if (state === 'stored') bytes += size;
-    return bytes;
-  }
-
   /** The stored manifest of a payload; a damaged one counts as missing. */
   async manifest(payload: CID): Promise<Manifest | undefined> {
     const bytes = await this.manifestBytes(payload);
@@ -144,17 +137,18 @@ export class PayloadStore {
     this.#journal.later({ kind: KIND.stored, digest: payload.multihash.digest, body: encodeSize(size) });
   }
 
-  /** Gives up the bytes of a payload that was stored; the journal says so before they go. */
-  async collect(payload: CID): Promise<void> {
+  /** Gives up the bytes of a payload that was stored; the journal says so before they go. @returns how many they were */
+  async collect(payload: CID): Promise<number> {
     const { digest } = payload.multihash;
     const fact = this.#facts.get(keyOf(digest));
-    if (fact?.state !== 'stored') return;
+    if (fact?.state !== 'stored' || this.#reserved.has(payload.toString())) return 0;
     const body = encodeSize(fact.size);
     await this.#journal.append([{ kind: KIND.collected, digest, body }, removal(KIND.stored, digest)]);
     this.#facts.set(keyOf(digest), { size: fact.size, state: 'collected' });
     this.#lost.delete(keyOf(digest));
     await this.blobs.delete(payload);
     await this.blobs.deletePart(payload);
+    return fact.size;
   }
 
   /** Takes a payload of a held record out of use: its bytes are not what they were. */

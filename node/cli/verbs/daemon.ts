@@ -5,12 +5,13 @@ import type { LogLevel } from '../../logger.ts';
 import { createLogger, LOG_LEVELS } from '../../logger.ts';
 import type { CommonOptions, Register } from '../context.ts';
 import { EXIT } from '../exit-codes.ts';
-import { collect } from '../parse.ts';
+import { collect, parseDiskLimit } from '../parse.ts';
 import { type EngineVerbOptions, engineOptions, withEngineOptions } from './engine-options.ts';
 
 interface DaemonOptions extends CommonOptions, EngineVerbOptions {
   readonly listen?: string[];
   readonly peer?: string[];
+  readonly diskLimit?: number;
   readonly logLevel: LogLevel;
 }
 
@@ -20,6 +21,11 @@ export function daemonVerb(program: Command, register: Register): void {
     .description('run the node until it is interrupted')
     .option('--listen <multiaddr>', 'address to listen on, may be repeated (default: what join wrote)', collect)
     .option('--peer <multiaddr>', 'a peer to connect to, may be repeated', collect)
+    .option(
+      '--disk-limit <size>',
+      'bytes that the home may take, such as 200GB (default: that of config.json)',
+      parseDiskLimit,
+    )
     .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'));
   register<DaemonOptions>(withEngineOptions(command), async (context, _args, options) => {
     const logger = createLogger({ level: options.logLevel });
@@ -29,6 +35,7 @@ export function daemonVerb(program: Command, register: Register): void {
         listen: options.listen,
         peers: options.peer ?? [],
         engine: engineOptions(options),
+        diskLimit: options.diskLimit,
       },
       {
         logger,
