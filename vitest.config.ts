@@ -7,8 +7,11 @@ import { defineConfig } from 'vitest/config';
 const ALONE = [
   'tests/e2e/bench.test.ts',
   'tests/e2e/offline-merge.test.ts',
+  'tests/fault/bad-network.test.ts',
+  'tests/fault/disk/kills.test.ts',
   'tests/fault/flood.test.ts',
   'tests/fault/fold-kill.test.ts',
+  'tests/fault/partition.test.ts',
   'tests/integration/node/*event-loop.test.ts',
   'tests/unit/compute/*.test.ts',
 ];

@@ -7,7 +7,7 @@ import type { HomePaths } from './home/paths.ts';
 import type { Logger } from './logger.ts';
 import { Network } from './net/network.ts';
 import { PeerBook } from './net/peer-book.ts';
-import { peerFromText } from './peer-address.ts';
+import { announcedFromText, peerFromText } from './peer-address.ts';
 import type { LocalService } from './service/local.ts';
 import { openHome } from './service/open-home.ts';
 
@@ -18,6 +18,8 @@ export interface DaemonOptions {
   readonly home: HomePaths;
   /** Addresses to listen on; those of the configuration when left out. */
   readonly listen: readonly string[] | undefined;
+  /** Addresses that others are told to dial; those of the configuration when left out, and else those it listens on. */
+  readonly announce?: readonly string[] | undefined;
   /** Addresses of peers, each ending in /p2p/ and the peer's id. */
   readonly peers: readonly string[];
   readonly engine: MergeEngineOptions;
@@ -49,6 +51,7 @@ export async function runDaemon(
   const { home } = options;
   const { logger, signal } = components;
   const bootstrap = options.peers.map(peerFromText);
+  const announce = options.announce?.map(announcedFromText);
   const cleanup: (() => Promise<void>)[] = [];
   try {
     const { engine } = options;
@@ -67,7 +70,11 @@ export async function runDaemon(
       book.learn(peer.id, [peer.address], 'configured');
     }
     const network = await Network.start(
-      { listen: options.listen ?? opened.listen, charterBytes: opened.charterBytes },
+      {
+        listen: options.listen ?? opened.listen,
+        announce: announce ?? opened.announce,
+        charterBytes: opened.charterBytes,
+      },
       {
         community: service.community,
         key: await loadOrCreateKey(home.nodeKey),

@@ -19,6 +19,8 @@ export interface PeerAddress {
 }
 
 const HOSTS: ReadonlySet<string> = new Set(['ip4', 'ip6', 'dns', 'dns4', 'dns6']);
+/** Stands for a peer where only the rest of an address matters: the id of the key of 32 zero bytes. */
+const ANY_PEER = '12D3KooW9pNAk8aiBuGVQtWRdbkLmo5qVL3e2h5UxbN2Nz9ttwiw';
 const UNSPECIFIED: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 
 /** The address with its peer id, or undefined for anything that is not exactly one dialable TCP address of one peer. */
@@ -41,6 +43,11 @@ export function parsePeerAddress(input: string | Uint8Array | Multiaddr): PeerAd
   } catch {
     return undefined;
   }
+}
+
+/** Whether a text is a dialable TCP address in canonical form, without a peer's id. */
+export function isPlainAddress(text: string): boolean {
+  return !text.includes('/p2p/') && parsePeerAddress(`${text}/p2p/${ANY_PEER}`) !== undefined;
 }
 
 /** From where an address can be dialled. Names count as public. */

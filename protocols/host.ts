@@ -1,7 +1,7 @@
 /** The libp2p node that kinmerge runs: transports, encryption, limits, gossip. Knows no disk: the caller has the key. */
 import { type GossipSub, gossipsub } from '@libp2p/gossipsub';
 import { type Identify, identify } from '@libp2p/identify';
-import type { ComponentLogger, Libp2p, PrivateKey, ServiceMap, Startable } from '@libp2p/interface';
+import type { ComponentLogger, Libp2p, Metrics, PrivateKey, ServiceMap, Startable } from '@libp2p/interface';
 import { noise } from '@libp2p/noise';
 import { type Ping, ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
@@ -40,6 +40,8 @@ export interface HostInit {
   readonly privateKey: PrivateKey;
   /** Multiaddrs to listen on; none for a node that only dials. */
   readonly listen: readonly string[];
+  /** Multiaddrs that others are told instead, without peer id: behind a router or a proxy the own ones are of no use. */
+  readonly announce?: readonly string[];
   /** Version of the program, for `agentVersion`. */
   readonly version: string;
   /** Communities whose topics this node takes part in. */
@@ -48,6 +50,8 @@ export interface HostInit {
   /** Milliseconds between pings, and for their answers; default `PING_INTERVAL_MS` and `PING_TIMEOUT_MS`. */
   readonly monitor?: { readonly pingIntervalMs: number; readonly pingTimeoutMs: number };
   readonly logger?: ComponentLogger;
+  /** Watches connections and streams. */
+  readonly metrics?: Metrics | undefined;
 }
 
 export type HostServices = { identify: Identify; ping: Ping; gossip: GossipSub };
@@ -67,10 +71,11 @@ export async function createHost<T extends ServiceMap>(
   };
   // Each factory is typed over all services; the compiler cannot join the two maps while T is open.
   const services = { ...givenServices, ...own } as unknown as ServiceFactoryMap<T & HostServices>;
+  const { metrics } = init;
   return createLibp2p({
     privateKey: init.privateKey,
     nodeInfo: { name: 'kinmerge', version: init.version, userAgent: `kinmerge/${init.version}` },
-    addresses: { listen: [...init.listen] },
+    addresses: { listen: [...init.listen], announce: [...(init.announce ?? [])] },
     transports: [tcp()],
     // TLS first: a quarter less CPU per byte than noise, which stays for peers that speak only that.
     connectionEncrypters: [tls(), noise()],
@@ -85,6 +90,7 @@ export async function createHost<T extends ServiceMap>(
       pingInterval: init.monitor?.pingIntervalMs ?? PING_INTERVAL_MS,
       pingTimeout: { minTimeout: init.monitor?.pingTimeoutMs ?? PING_TIMEOUT_MS, maxTimeout: MAX_PING_TIMEOUT_MS },
     },
+    ...(metrics === undefined ? {} : { metrics: () => metrics }),
     ...(init.logger === undefined ? {} : { logger: init.logger }),
     services,
   });

@@ -8,7 +8,7 @@
  * - `limits.ts`: shared bounds; `messages.ts`, `channel.ts`, `stream-server.ts`, `rate-limiter.ts`, `bounded-queue.ts`:
  *   what the protocols are built from
  */
-export { type PeerAddress, parsePeerAddress, scopeOf } from './addresses.ts';
+export { isPlainAddress, type PeerAddress, parsePeerAddress, scopeOf } from './addresses.ts';
 export * from './blocks/index.ts';
 export type { ProtocolComponents } from './components.ts';
 export { isBreach, ProtocolError, type ProtocolErrorCode } from './errors.ts';

@@ -14,6 +14,7 @@ import {
 export {
   BLOCK_BYTES,
   MAX_CONTENT_BYTES,
+  MAX_ENTRY_BYTES,
   MAX_SIGNED_HEAD_BYTES,
   MAX_SIGNED_RECORD_BYTES,
   MAX_SIGNED_SEAL_BYTES,
@@ -42,9 +43,6 @@ export const MESSAGE_OVERHEAD_BYTES = 256;
 
 /** Bytes of a refusal: one reason word and a number. */
 export const MAX_REFUSAL_BYTES = 256;
-
-/** Ids in one list of tips. Honest logs have a handful: concurrent authors who have not yet seen each other. */
-export const MAX_TIPS = 256;
 
 /**
  * Milliseconds without progress after which a transfer is given up. The whole transfer has no time limit: a slow peer

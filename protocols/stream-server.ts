@@ -24,6 +24,8 @@ export interface StreamServerInit {
   readonly rate: RateLimit;
   /** Cost units of the first request of a stream, where that is dearer to answer; default 1. */
   readonly firstCost?: number;
+  /** Bytes of a request that cost one unit more, where the work grows with what it names. */
+  readonly unitBytes?: number;
   readonly progressTimeoutMs?: number | undefined;
   readonly idleTimeoutMs?: number | undefined;
 }
@@ -127,7 +129,8 @@ export class StreamServer {
       for (let cost = this.#init.firstCost ?? 1; ; cost = 1) {
         const request = await channel.read({ timeoutMs });
         if (request === undefined) return;
-        const wait = this.#limiter.take(channel.peer, cost);
+        const more = Math.floor(request.length / (this.#init.unitBytes ?? Number.POSITIVE_INFINITY));
+        const wait = this.#limiter.take(channel.peer, cost + more);
         if (wait > 0) {
           await channel.write(encodeRefusal('rate-limited', wait));
           return;

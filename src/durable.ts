@@ -4,7 +4,7 @@
  * A reader sees the old content or the new one, never a part. The functions throw the plain errors of `node:fs`.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { lstat, open, readdir, rename, rm } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 
 const TEMP_SUFFIX = '.kinmerge-tmp';
@@ -54,6 +54,22 @@ export async function renameDurably(from: string, to: string): Promise<void> {
   const target = dirname(resolve(to));
   await fsyncDir(target);
   if (source !== target) await fsyncDir(source);
+}
+
+/**
+ * Makes a directory and what is missing above it; its name is flushed, also where an earlier process made it and was
+ * killed before it did so.
+ */
+export async function makeDirectoryDurably(path: string, mode?: number): Promise<void> {
+  const first = await mkdir(path, { recursive: true, mode });
+  const last = first === undefined ? dirname(resolve(path)) : dirname(resolve(first));
+  for (let above = resolve(path); above !== last; ) {
+    above = dirname(above);
+    await fsyncDir(above).catch((error: NodeJS.ErrnoException) => {
+      // A directory that may be passed through and not be read is somebody else's, and nothing was made in it.
+      if (error.code !== 'EACCES') throw error;
+    });
+  }
 }
 
 /** Flushes a file's content. */
@@ -108,6 +124,22 @@ export async function recoverReplaced(target: string): Promise<void> {
   if (old === undefined || (await inUse(old))) return;
   if (await exists(target)) await rm(old, { recursive: true, force: true });
   else await renameDurably(old, target);
+}
+
+/**
+ * Removes a directory, if it is there, that nobody must find in part: it first gets a temporary name, under which
+ * `removeTempSiblings` ends what a crash interrupts.
+ */
+export async function removeWhole(path: string): Promise<void> {
+  const doomed = tempSibling(path);
+  try {
+    await rename(path, doomed);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw error;
+  }
+  await fsyncDir(dirname(doomed));
+  await rm(doomed, { recursive: true, force: true });
 }
 
 /**

@@ -48,7 +48,7 @@ export class ApiClient implements NodeService {
   contribute = (request: ContributeRequest, options: RunOptions = {}) =>
     this.#posted<ContributeDocument>('/contribute', request, options);
 
-  rules = () => this.#get<RulesDocument>('/rules');
+  rules = () => this.#streamed<RulesDocument>('/rules', {}, {});
 
   amend = (request: AmendRequest) => this.#posted<AmendmentDocument>('/amend', request);
 

@@ -78,7 +78,12 @@ const changesSchema = z.strictObject({
 }) as z.ZodType<ChangesDocument>;
 const amendSchema = z.strictObject({ changes: changesSchema, note: z.string().optional() });
 
-const pullSchema = z.strictObject({ out: z.string(), recipe: z.string().optional() });
+const pullSchema = z.strictObject({
+  out: z.string(),
+  recipe: z.string().optional(),
+  tail: z.boolean().optional(),
+  without: z.string().optional(),
+});
 
 export interface ControlApi {
   readonly port: number;
@@ -161,10 +166,11 @@ function routes(token: string, { service, stop }: { service: NodeService; stop: 
     return answerWithProgress(context, (options) => service.contribute(request, options));
   });
   app.post('/v1/pull', async (context) => {
-    const { out, recipe } = await body(context, pullSchema);
-    return answerWithProgress(context, (options) => service.pull({ out, recipe }, options));
+    const request = await body(context, pullSchema);
+    return answerWithProgress(context, (options) => service.pull(request, options));
   });
-  app.get('/v1/rules', async (context) => context.json(await service.rules()));
+  // Streamed: which amendments are in effect is known once admission has caught up, however long that takes.
+  app.get('/v1/rules', (context) => answerWithProgress(context, () => service.rules()));
   app.post('/v1/amend', async (context) => {
     const request = await body(context, amendSchema);
     return answerWithProgress(context, () => service.amend(request));

@@ -1,6 +1,6 @@
 import type { CID } from 'multiformats/cid';
-import type { Charter, SignedRecord } from '../../src/log/index.ts';
-import { canonicalOrder, decodeSigned, Log, payloadOf } from '../../src/log/index.ts';
+import type { Charter, SignedRecord, SignedSeal } from '../../src/log/index.ts';
+import { canonicalOrder, decodeSigned, decodeSignedSeal, Log, payloadOf } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import { NodeError } from '../errors.ts';
 import { exists } from '../files.ts';
@@ -10,7 +10,7 @@ import { type HomeContent, keyOf, readJournal } from '../stores/home-journal.ts'
 import { Journal } from '../stores/journal.ts';
 
 /**
- * A log of exactly the records that a checkpoint was decided on: the frontier and its ancestors, as a home stores them.
+ * A log of exactly the records and seals that a checkpoint was decided on: the frontier and its ancestors, the seal and those before it, as a home stores them.
  * It only reads, so that it can look at the home of a running daemon.
  *
  * @throws NodeError `UPDATE_UNKNOWN` when the home lacks one of them or its payload, or has it damaged; `HOME_INVALID`
@@ -19,7 +19,7 @@ import { Journal } from '../stores/journal.ts';
 export async function readClosure(
   home: HomePaths,
   community: { charter: Charter; charterId: CID },
-  frontier: readonly CID[],
+  { frontier, seal }: { readonly frontier: readonly CID[]; readonly seal: CID | null },
   run: RunOptions = {},
 ): Promise<Log> {
   const content = await readHome(home);
@@ -40,12 +40,29 @@ export async function readClosure(
       }
     }
   }
+  if (missing.length === 0 && seal !== null) readSeals(content, seal, log, missing);
   if (missing.length === 0) return log;
   throw new NodeError(
     'UPDATE_UNKNOWN',
     `this home lacks updates that the checkpoint was decided on, ${missing[0]} for one: pull with this --home first, or let its daemon catch up`,
     { missing },
   );
+}
+
+/** The seal and those before it. */
+function readSeals({ seals: stored }: HomeContent, last: CID, log: Log, missing: string[]): void {
+  const seals: SignedSeal[] = [];
+  for (let id: CID | null = last; id !== null; ) {
+    const bytes = stored.get(keyOf(id.multihash.digest));
+    if (bytes === undefined) {
+      missing.push(id.toString());
+      return;
+    }
+    const signed = decodeSignedSeal(bytes);
+    seals.push(signed);
+    id = signed.seal.previous;
+  }
+  for (const signed of seals.reverse()) log.seals.add(signed);
 }
 
 /** How many records a home stores beside those of a log: what a checkpoint was not decided on. */

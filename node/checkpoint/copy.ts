@@ -6,15 +6,14 @@ import { pipeline } from 'node:stream/promises';
 import { fsyncDir, renameDurably, writeFileDurably } from '../../src/durable.ts';
 import type { Charter } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
-import type { View } from '../core/view.ts';
 import { NodeError } from '../errors.ts';
 import { checkpointNames, checkSideFiles } from './files.ts';
-import { encodeSidecar, SIDECAR_FILE } from './sidecar.ts';
+import { encodeSidecar, type Pullable, SIDECAR_FILE } from './sidecar.ts';
 import { freshStaging } from './staging.ts';
 
 /** A node's own finished checkpoint. */
 export interface OwnCheckpoint {
-  readonly view: View;
+  readonly view: Pullable;
   readonly checkpoint: { readonly path: string; readonly recipe: string };
 }
 

@@ -1,10 +1,11 @@
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CID } from 'multiformats/cid';
-import type { Blocks, JoinLine } from '../../protocols/index.ts';
+import type { Blocks, FetchedPayload, JoinLine } from '../../protocols/index.ts';
 import { logSource } from '../../protocols/index.ts';
+import type { Snapshot } from '../../src/history/index.ts';
 import type { Charter, CheckpointDocument, Head } from '../../src/log/index.ts';
-import { decodeCheckpoint, decodeSignedHead, MAX_CHECKPOINT_BYTES } from '../../src/log/index.ts';
+import { decodeCheckpoint, decodeSignedHead, isSealEntry, MAX_CHECKPOINT_BYTES } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import type { Community } from '../core/community.ts';
 import type { View } from '../core/view.ts';
@@ -17,7 +18,7 @@ import { copyCheckpoint, damagedCheckpoint, type OwnCheckpoint } from './copy.ts
 import { download } from './download.ts';
 import { filesToTake } from './files.ts';
 import { Patience } from './patience.ts';
-import { encodeSidecar } from './sidecar.ts';
+import { encodeSidecar, type Pullable } from './sidecar.ts';
 
 /** How often a peer that still merges is asked again, in milliseconds. */
 export const PULL_POLL_MS = 500;
@@ -30,7 +31,11 @@ export const PULL_PATIENCE_MS = 600_000;
 export interface PullOptions {
   readonly out: string;
   /** Only this recipe will do. */
-  readonly recipe: string | undefined;
+  readonly recipe?: string | undefined;
+  /** The provisional model, also where something is sealed. */
+  readonly tail?: boolean | undefined;
+  /** Leave this accepted update out: a local fork, which the node that holds the home makes. */
+  readonly without?: string | undefined;
 }
 
 export interface Pulled {
@@ -38,6 +43,12 @@ export interface Pulled {
   readonly recipe: string;
   readonly updates: number;
   readonly bytes: number;
+  /** It is not what a seal makes final. */
+  readonly provisional: boolean;
+  /** Number of the last seal that is applied in it. */
+  readonly seal: number | null;
+  /** The update that a local fork leaves out. */
+  readonly without: string | null;
 }
 
 interface PullComponents {
@@ -75,22 +86,22 @@ export async function pullFromPeer(
   const { charterId, charter } = community.options;
   const source = logSource({ log: community.book.log, charter: charterId, head: () => null });
   return await visit(line, { signal, source }, async (visited) => {
-    const { view, document } = await agree(visited, components, run);
+    const { view, document } = await agree(visited, { ...components, tail: options.tail === true }, run);
     const recipe = view.recipeId.toString();
     if (options.recipe !== undefined && options.recipe !== recipe) throw otherRecipe(recipe, options.recipe);
     const files = filesToTake(document, charter, visited.peer.toString());
     const wanted = { out, recipe, files, sidecar: encodeSidecar(view), charter };
     const bytes = await download(visited, wanted, { ...run, signal, logger });
-    return { out, recipe, updates: view.accepted.length, bytes };
+    return { out, bytes, ...describePulled(view) };
   });
 }
 
 /** Syncs until the own view and the peer's finished checkpoint are of the same recipe. */
 async function agree(
   visited: Visit,
-  components: PullComponents,
+  components: PullComponents & { tail: boolean },
   run: RunOptions,
-): Promise<{ view: View; document: CheckpointDocument }> {
+): Promise<{ view: PulledModel; document: CheckpointDocument }> {
   const patience = new Patience(components.patienceMs ?? PULL_PATIENCE_MS);
   try {
     return await untilAgreed(visited, { ...components, patience }, run);
@@ -109,9 +120,9 @@ async function agree(
 
 async function untilAgreed(
   { peer, sync, blocks }: Visit,
-  components: PullComponents & { patience: Patience },
+  components: PullComponents & { patience: Patience; tail: boolean },
   run: RunOptions,
-): Promise<{ view: View; document: CheckpointDocument }> {
+): Promise<{ view: PulledModel; document: CheckpointDocument }> {
   const { community, logger, patience } = components;
   const { book } = community;
   const signal = AbortSignal.any([components.signal, patience.signal]);
@@ -122,8 +133,11 @@ async function untilAgreed(
     for (;;) {
       const pulled = await sync.pull(
         peer,
-        async (records) => {
-          for (const signed of records) await book.take(signed, null, peer.toString());
+        async (entries) => {
+          for (const entry of entries) {
+            if (isSealEntry(entry)) await book.takeSeal(entry.sealed);
+            else await book.take(entry, null, peer.toString());
+          }
           fetcher.poke();
         },
         { signal },
@@ -135,21 +149,21 @@ async function untilAgreed(
       if (known > most || headNow !== lastHead) patience.reset();
       most = Math.max(most, known);
       lastHead = headNow;
-      if (pulled.complete && pulled.missing.length === 0 && book.log.pendingSize === 0 && head !== undefined) {
+      if (pulled.complete && pulled.withheld === 0 && book.log.pendingSize === 0 && head !== undefined) {
         // Deciding is this node's own work, and no fault of the peer.
         patience.pause();
         const view = await community.settled();
         patience.resume();
-        const same = head.recipe.toString() === view.recipeId.toString();
-        if (same && head.checkpoint !== null) {
-          return { view, document: await fetchDocument(blocks, peer, head.checkpoint, view, signal) };
+        const { own, theirs, comparable } = models(view, head, components.tail);
+        const same = own !== null && theirs?.recipe.equals(own.recipeId) === true;
+        if (same && theirs?.checkpoint) {
+          return { view: own, document: await fetchDocument(blocks, peer, theirs.checkpoint, own, signal) };
         }
-        const sameLog = !head.truncated && sameIds(head.frontier, view.frontier);
-        if (!same && sameLog) {
+        if (!same && comparable && own !== null && theirs !== null) {
           throw new NodeError(
             'RECIPE_MISMATCH',
-            `${peer} says its recipe is ${head.recipe}, but its updates make ${view.recipeId}: pull from another node`,
-            { peer: peer.toString(), claimed: head.recipe.toString(), derived: view.recipeId.toString() },
+            `${peer} says its recipe is ${theirs.recipe}, but its updates make ${own.recipeId}: pull from another node`,
+            { peer: peer.toString(), claimed: theirs.recipe.toString(), derived: own.recipeId.toString() },
           );
         }
       }
@@ -160,18 +174,57 @@ async function untilAgreed(
   }
 }
 
-/** What a head says, without the counter that grows with every signature. */
-function substance({ recipe, checkpoint, held, accepted }: Head): string {
-  return [recipe, checkpoint, held, accepted].map(String).join(' ');
+/** A model, and whether it is provisional. */
+type PulledModel = Snapshot & { readonly provisional: boolean };
+
+/**
+ * The model that is asked for, as it follows here and as the peer's head names it; null while one of the two knows no seal that
+ * the other knows. `comparable`: both are made of the same records and seals, so that they must be the same.
+ */
+function models(view: View, head: Head, tail: boolean) {
+  const { sealed } = view;
+  if (!tail && (sealed !== null || head.sealed !== null)) {
+    const comparable = sealed?.seal?.id.equals(head.sealed?.seal) === true;
+    return { own: sealed && { ...sealed, provisional: false }, theirs: head.sealed, comparable };
+  }
+  const sameSeal = (view.seal?.id.toString() ?? null) === (head.sealed?.seal.toString() ?? null);
+  const comparable = sameSeal && !head.truncated && sameIds(head.frontier, view.frontier);
+  return {
+    own: { ...view, provisional: true },
+    theirs: { recipe: head.recipe, checkpoint: head.checkpoint },
+    comparable,
+  };
 }
 
-/** The same blocks, telling of every one that came. */
+function describePulled({ recipeId, accepted, provisional, seal, without }: Pullable & { provisional: boolean }) {
+  return {
+    recipe: recipeId.toString(),
+    updates: accepted.length,
+    provisional,
+    seal: seal?.number ?? null,
+    without: without?.toString() ?? null,
+  };
+}
+
+/** What a head says, without the counter that grows with every signature. */
+function substance({ recipe, checkpoint, held, accepted, sealed }: Head): string {
+  return [recipe, checkpoint, held, accepted, sealed?.recipe, sealed?.checkpoint].map(String).join(' ');
+}
+
+/** The same blocks, telling of every one, and of every small payload, that came. */
 function watched(blocks: Blocks, came: () => void): Blocks {
   return {
     protocol: blocks.protocol,
     start: () => blocks.start(),
     stop: () => blocks.stop(),
     fetchObject: (peers, id, options) => blocks.fetchObject(peers, id, options),
+    fetchPayloads: (peer, ids, take, options) => {
+      const taken = async (payload: FetchedPayload) => {
+        await take(payload);
+        came();
+      };
+      return blocks.fetchPayloads(peer, ids, taken, options);
+    },
     fetchBlob: (peers, id, sink, options) => {
       const write = async (index: number, bytes: Uint8Array) => {
         await sink.write(index, bytes);
@@ -186,7 +239,7 @@ async function fetchDocument(
   blocks: Blocks,
   peer: Visit['peer'],
   id: CID,
-  view: View,
+  view: Snapshot,
   signal: AbortSignal,
 ): Promise<CheckpointDocument> {
   const bytes = await blocks.fetchObject([peer], id, { signal, maxBytes: MAX_CHECKPOINT_BYTES });
@@ -206,7 +259,7 @@ async function fetchDocument(
  */
 export async function pullLocal(
   options: PullOptions,
-  components: { charter: Charter; finished: () => Promise<OwnCheckpoint> },
+  components: { charter: Charter; finished: () => Promise<OwnCheckpoint & { provisional: boolean }> },
   run: RunOptions = {},
 ): Promise<Pulled> {
   const out = await checkOut(options.out);
@@ -216,7 +269,7 @@ export async function pullLocal(
     const { recipe, path } = own.checkpoint;
     if (options.recipe !== undefined && options.recipe !== recipe) throw otherRecipe(recipe, options.recipe);
     const bytes = await copyCheckpoint(own, out, components.charter, run);
-    if (bytes !== undefined) return { out, recipe, updates: own.view.accepted.length, bytes };
+    if (bytes !== undefined) return { out, bytes, ...describePulled({ ...own.view, provisional: own.provisional }) };
     if (gone === path) throw damagedCheckpoint(own.checkpoint);
     gone = path;
   }

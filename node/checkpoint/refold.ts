@@ -1,9 +1,9 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MatrixEngine } from '../../src/compute/index.ts';
+import type { Snapshot } from '../../src/history/index.ts';
 import type { Charter } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
-import type { View } from '../core/view.ts';
 import type { BlobStore } from '../stores/blob-store.ts';
 import { foldPayload } from '../work/merge-calls.ts';
 import type { Tie } from './ties.ts';
@@ -24,7 +24,7 @@ export interface RefoldComponents {
  * @returns the last state, null without any update; and the ties met
  */
 export async function refold(
-  view: View,
+  view: Pick<Snapshot, 'accepted'>,
   turned: readonly Tie[],
   components: RefoldComponents,
   run: RunOptions,

@@ -2,9 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CID } from 'multiformats/cid';
 import { z } from 'zod';
+import type { Snapshot } from '../../src/history/index.ts';
 import type { Recipe } from '../../src/log/index.ts';
 import { MERGE_ALGORITHM, parseId, recipeId } from '../../src/log/index.ts';
-import type { View } from '../core/view.ts';
 import { NodeError } from '../errors.ts';
 
 /** The file beside the weights that says what they are made of. */
@@ -27,15 +27,24 @@ const schema = z.strictObject({
   updates: z.array(z.string()),
   /** Held records without children when the recipe was made: they and their ancestors are what was decided on. */
   frontier: z.array(z.string()),
+  /** The last seal that is applied in it; null while nothing was sealed. */
+  seal: z.string().nullable().default(null),
+  /** The update that a local fork leaves out; null for a model of the community. */
+  without: z.string().nullable().default(null),
 });
 
 export interface Sidecar {
   readonly recipe: Recipe;
   readonly recipeId: CID;
   readonly frontier: readonly CID[];
+  readonly seal: CID | null;
+  readonly without: CID | null;
 }
 
-export function encodeSidecar(view: View): Uint8Array {
+/** A model and, for a local fork, the update that it leaves out. */
+export type Pullable = Snapshot & { readonly without?: CID };
+
+export function encodeSidecar(view: Pullable): Uint8Array {
   const { charter, algorithm, merge, updates } = view.recipe;
   const document: z.infer<typeof schema> = {
     version: 1,
@@ -45,6 +54,8 @@ export function encodeSidecar(view: View): Uint8Array {
     merge,
     updates: updates.map(String),
     frontier: view.frontier.map(String),
+    seal: view.seal?.id.toString() ?? null,
+    without: view.without?.toString() ?? null,
   };
   return Buffer.from(`${JSON.stringify(document, null, 2)}\n`);
 }
@@ -65,7 +76,13 @@ export async function readSidecar(directory: string): Promise<Sidecar> {
       updates: document.updates.map(parseId),
       merge: document.merge,
     };
-    sidecar = { recipe, recipeId: recipeId(recipe), frontier: document.frontier.map(parseId) };
+    sidecar = {
+      recipe,
+      recipeId: recipeId(recipe),
+      frontier: document.frontier.map(parseId),
+      seal: document.seal === null ? null : parseId(document.seal),
+      without: document.without === null ? null : parseId(document.without),
+    };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new NodeError(

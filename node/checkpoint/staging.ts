@@ -1,6 +1,6 @@
 import { mkdir, readdir, rename, rm, utimes } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { abandonedSiblings, removeTempSiblings, tempSibling } from '../../src/durable.ts';
+import { abandonedSiblings, makeDirectoryDurably, removeTempSiblings, tempSibling } from '../../src/durable.ts';
 
 /**
  * A hidden directory beside `out` in which one recipe's checkpoint is put together. What an earlier process left of the
@@ -8,7 +8,7 @@ import { abandonedSiblings, removeTempSiblings, tempSibling } from '../../src/du
  */
 export async function claimStaging(out: string, recipe: string): Promise<string> {
   const parent = dirname(out);
-  await mkdir(parent, { recursive: true });
+  await makeDirectoryDurably(parent);
   const key = join(parent, `${basename(out)}.${recipe}`);
   const staging = tempSibling(key);
   const found = await takeOver(await abandonedSiblings(key), staging);
@@ -23,7 +23,7 @@ export async function claimStaging(out: string, recipe: string): Promise<string>
 /** A fresh hidden directory beside `out`; what crashed processes left there is removed. */
 export async function freshStaging(out: string): Promise<string> {
   const parent = dirname(out);
-  await mkdir(parent, { recursive: true });
+  await makeDirectoryDurably(parent);
   await removeTempSiblings(parent);
   const staging = tempSibling(out);
   await mkdir(staging);

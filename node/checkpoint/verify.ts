@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { CID } from 'multiformats/cid';
 import { createEngine } from '../../src/compute/index.ts';
 import { removeTempSiblings, tempSibling } from '../../src/durable.ts';
+import { leaveOut, type Snapshot } from '../../src/history/index.ts';
 import { charterId, decodeCharter } from '../../src/log/index.ts';
 import type { MergeEngineOptions, VerifyReport } from '../../src/merge/index.ts';
 import { verifyMerged } from '../../src/merge/index.ts';
@@ -38,6 +39,12 @@ export interface VerifyOptions {
 export interface Verification {
   readonly recipe: string;
   readonly updates: number;
+  /** Number of the last seal that is applied in it. */
+  readonly seal: number | null;
+  /** It is not what that seal makes final. */
+  readonly provisional: boolean;
+  /** The update that a local fork leaves out. */
+  readonly without: string | null;
   /** Updates that this home holds and the checkpoint was not decided on: it is an older recipe when there are any. */
   readonly beyond: number;
   readonly report: VerifyReport;
@@ -82,14 +89,16 @@ export async function verifyCheckpoint(
     const directory = await openCheckpoint(options.directory, run);
     cleanup.push(() => directory.close());
     await checkBase(charter, options.base, run);
-    const log = await readClosure(home, { charter, charterId: id }, sidecar.frontier, run);
+    const log = await readClosure(home, { charter, charterId: id }, sidecar, run);
     const files = new BlobStore({ directory: home.blobs });
     const payloads = new WorkerThread<PayloadCalls>(siblingModule(import.meta.url, '../work/payload-worker'), {
       charter: home.charter,
     });
     cleanup.push(() => payloads.close());
     const judge = new Judge({ worker: payloads, files });
-    const view = await deriveView({ charter, charterId: id }, { log, judge }, run);
+    const decided = await deriveView({ charter, charterId: id }, { log, judge }, run);
+    if (decided.alarm !== null) throw sealRefused(decided.alarm);
+    const view = sidecar.without === null ? decided : leaveOut(decided, sidecar.without);
     checkRecipe(view, sidecar.recipeId);
     checkMetadata(directory, view);
     const base = await openCheckpoint(options.base, run);
@@ -107,7 +116,17 @@ export async function verifyCheckpoint(
       return { ties, report: await verifyMerged({ directory, base, state, scale, exact, tensors: names }, run) };
     });
     const beyond = await countBeyond(home, log);
-    return { recipe: view.recipeId.toString(), updates: view.accepted.length, beyond, report, ties, refolds };
+    return {
+      recipe: view.recipeId.toString(),
+      updates: view.accepted.length,
+      seal: decided.seal?.number ?? null,
+      provisional: decided.sealed === null || !decided.sealed.recipeId.equals(decided.recipeId),
+      without: sidecar.without?.toString() ?? null,
+      beyond,
+      report,
+      ties,
+      refolds,
+    };
   } finally {
     for (const step of cleanup.reverse()) await step().catch(() => undefined);
   }
@@ -121,7 +140,12 @@ async function workDirectory(home: HomePaths): Promise<string> {
   return work;
 }
 
-function checkMetadata(directory: Checkpoint, view: View): void {
+function sealRefused(alarm: NonNullable<View['alarm']>): NodeError {
+  const text = `seal ${alarm.number}, which the checkpoint was decided by, is not what its records make: it was not merged by the charter's rules`;
+  return new NodeError('RECIPE_MISMATCH', text, { alarm });
+}
+
+function checkMetadata(directory: Checkpoint, view: Snapshot): void {
   const named = directory.metadata.get('kinmerge.recipe');
   if (named === view.recipeId.toString()) return;
   throw new NodeError(
@@ -131,7 +155,7 @@ function checkMetadata(directory: Checkpoint, view: View): void {
   );
 }
 
-function checkRecipe(view: View, claimed: CID): void {
+function checkRecipe(view: Snapshot, claimed: CID): void {
   if (view.recipeId.toString() === claimed.toString()) return;
   throw new NodeError(
     'RECIPE_MISMATCH',

@@ -1,5 +1,7 @@
 import { InvalidArgumentError } from 'commander';
 import { WORKERS_MAX } from '../../src/compute/engine.ts';
+import { LogError } from '../../src/log/errors.ts';
+import { keyFromText } from '../../src/log/keys.ts';
 import { MIN_DISK_LIMIT } from '../core/limits.ts';
 
 /** A finite decimal number, or a usage error. */
@@ -15,6 +17,31 @@ export function parseCount(text: string): number {
   if (!Number.isSafeInteger(value) || value < 0)
     throw new InvalidArgumentError(`${text} is not a whole number from 0.`);
   return value;
+}
+
+/** A whole number from 1, or a usage error. */
+export function parsePositiveCount(text: string): number {
+  const value = parseNumber(text);
+  if (Number.isSafeInteger(value) && value >= 1) return value;
+  throw new InvalidArgumentError(`${text} is not a whole number from 1.`);
+}
+
+/** A number above 0, or a usage error. */
+export function parsePositive(text: string): number {
+  const value = parseNumber(text);
+  if (value > 0) return value;
+  throw new InvalidArgumentError(`${text} is not above 0.`);
+}
+
+/** Collects public keys in their text form, each once; or a usage error. */
+export function collectKeys(text: string, previous: readonly string[] = []): string[] {
+  try {
+    keyFromText(text);
+  } catch (error) {
+    if (!(error instanceof LogError)) throw error;
+    throw new InvalidArgumentError(`${error.message}. \`kinmerge status\` prints that of its home as author.`);
+  }
+  return previous.includes(text) ? [...previous] : [...previous, text];
 }
 
 /** A share above 0 and at most 1, or a usage error. */

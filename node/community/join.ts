@@ -1,9 +1,9 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import type { CID } from 'multiformats/cid';
 import { parseJoinLine } from '../../protocols/index.ts';
-import { writeFileDurably } from '../../src/durable.ts';
+import { makeDirectoryDurably, writeFileDurably } from '../../src/durable.ts';
 import type { Charter, SigningKey } from '../../src/log/index.ts';
 import { charterId, decodeCharter } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
@@ -16,7 +16,7 @@ import { loadOrCreateKey } from '../home/keys.ts';
 import type { HomePaths } from '../home/paths.ts';
 import { HOME_LAYOUT_VERSION } from '../home/paths.ts';
 import { fetchCharter } from '../net/visitor.ts';
-import { peerFromText } from '../peer-address.ts';
+import { announcedFromText, peerFromText } from '../peer-address.ts';
 
 export interface JoinOptions {
   /** A join line, or the path of a charter. */
@@ -25,6 +25,8 @@ export interface JoinOptions {
   readonly base: string | null;
   readonly peers: readonly string[];
   readonly listen: readonly string[];
+  /** Addresses that others are told to dial; those it listens on when empty. */
+  readonly announce: readonly string[];
 }
 
 export interface Joined {
@@ -45,6 +47,7 @@ export async function joinCommunity(
   run: RunOptions = {},
 ): Promise<Joined> {
   const { home } = components;
+  const announced = options.announce.map(announcedFromText);
   const { bytes, addresses } = await resolveTarget(options.target, components.signal);
   const id = charterId(bytes);
   const charter = decodeCharter(bytes);
@@ -59,7 +62,7 @@ export async function joinCommunity(
   // A branch in the Hugging Face cache moves; what was checked must be what is used from then on.
   const base = options.base === null ? null : await pinCheckpointPath(resolveCheckpointPath(options.base));
   if (base !== null) await checkBase(charter, base, run);
-  await mkdir(home.root, { recursive: true, mode: 0o700 });
+  await makeDirectoryDurably(home.root, 0o700);
   const author = await loadOrCreateKey(home.authorKey);
   await loadOrCreateKey(home.nodeKey);
   await writeFileDurably(home.charter, bytes);
@@ -71,6 +74,7 @@ export async function joinCommunity(
     community: id.toString(),
     base: base ?? before?.base ?? null,
     listen: [...(listen ?? [`/ip4/0.0.0.0/tcp/${await freePort()}`])],
+    announce: announced.length > 0 ? announced : (before?.announce ?? []),
     bootstrap: [
       ...new Set([
         ...(before?.bootstrap ?? []),

@@ -24,6 +24,7 @@ export class AutoSealer {
   readonly #logger: Logger;
   readonly #now: () => number;
   #since: number;
+  #told = false;
   #timer: NodeJS.Timeout | undefined;
   #sealing: Promise<void> | undefined;
 
@@ -67,11 +68,24 @@ export class AutoSealer {
 
   readonly #look = () => {
     const { view } = this.#community;
-    if (view === undefined || this.#sealing !== undefined || !this.#isDue(view)) return;
+    if (view === undefined) return;
+    this.#tellOnce(view);
+    if (this.#sealing !== undefined || !this.#isDue(view)) return;
     this.#sealing = this.#seal().finally(() => {
       this.#sealing = undefined;
     });
   };
+
+  /** An amendment may still make a key of this home a sealer's, so this is no error. */
+  #tellOnce(view: View): void {
+    if (this.#told) return;
+    this.#told = true;
+    if (!canSeal(this.#community, view)) {
+      this.#logger.warn(
+        'asked to seal, and cannot: no key of this home is a sealer, or seals stand still (kinmerge status)',
+      );
+    }
+  }
 
   #isDue(view: View): boolean {
     const tail = view.records.length - (view.seals.at(-1)?.records ?? 0);

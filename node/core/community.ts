@@ -13,6 +13,7 @@ import type { Logger } from '../logger.ts';
 import type { MergeCalls } from '../work/merge-calls.ts';
 import type { PayloadCalls } from '../work/payload-calls.ts';
 import { WorkerThread } from '../work/rpc.ts';
+import { Adoption } from './adoption.ts';
 import { CheckpointShelf, MAX_SHELVED } from './checkpoint-shelf.ts';
 import { type Collectable, DiskCap } from './disk-cap.ts';
 import type { FoldedCheckpoint } from './fold-loop.ts';
@@ -98,6 +99,8 @@ export class Community extends EventEmitter<CommunityEvents> {
   readonly #historian: Historian;
   readonly #scrubber: Scrubber;
   readonly #disk: DiskCap;
+  readonly #historySource: ConstructorParameters<typeof Historian>;
+  readonly #adoption: Adoption;
   #view: View | undefined;
   #stale = true;
   #deriving: Promise<void> | undefined;
@@ -156,10 +159,15 @@ export class Community extends EventEmitter<CommunityEvents> {
     const pairs = new PairFile({ path: home.pairs }, { logger: components.logger });
     const verdicts = new VerdictFile({ path: home.verdicts }, { logger: components.logger });
     this.judge = new Judge({ worker: this.payloads, files: this.book.blobs, pairs, verdicts });
-    this.#historian = new Historian(
-      { charter, charterId },
-      { log: this.book.log, seals: this.book.log.seals, decide: (steps, run) => this.judge.decide(steps, run) },
+    this.#adoption = new Adoption(
+      { enabled: options.adopt !== false, path: home.replayed },
+      { judge: this.judge, logger: components.logger },
     );
+    this.#historySource = [
+      { charter, charterId, adopts: (seal, before) => this.#adoption.adopts(seal, before) },
+      { log: this.book.log, seals: this.book.log.seals, decide: (steps, run) => this.judge.decide(steps, run) },
+    ];
+    this.#historian = new Historian(...this.#historySource);
     this.#fold = options.fold && options.base !== null ? this.#createFold(options.base) : null;
     this.#disk = new DiskCap(
       { root: home.root, limit: options.diskLimit, archive: options.archive },
@@ -180,6 +188,7 @@ export class Community extends EventEmitter<CommunityEvents> {
     await mkdir(home.tmp, { recursive: true });
     await this.book.open();
     await this.book.dropOrphans();
+    await this.#adoption.open();
     await this.#fold?.start();
     if (this.options.fold) this.#scrubber.start();
     this.#disk.start();
@@ -193,6 +202,7 @@ export class Community extends EventEmitter<CommunityEvents> {
     await this.#fold?.stop();
     await Promise.all([this.#scrubber.stop(), this.#disk.stop()]);
     await this.#deriving;
+    await this.#adoption.idle();
     await this.book.close();
     await Promise.all([this.payloads.close(), this.encoder.close(), this.merges.close()]);
   }
@@ -272,6 +282,7 @@ export class Community extends EventEmitter<CommunityEvents> {
         this.#view = view;
         this.#admissionFailed(null);
         this.#setProblem('seal', view.alarm === null ? null : sealProblem(view.alarm));
+        this.#adoption.note(view, this.#historySource, () => this.#refresh(), signal);
         this.emit('view', view);
         const { sealed } = view;
         this.#fold?.aim({

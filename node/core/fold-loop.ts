@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CID } from 'multiformats/cid';
-import { removeTempSiblings } from '../../src/durable.ts';
+import { removeTempSiblings, removeWhole } from '../../src/durable.ts';
 import { errorCode } from '../../src/errors.ts';
 import { exists } from '../files.ts';
 import type { Logger } from '../logger.ts';
@@ -75,6 +75,8 @@ export class FoldLoop {
   #running: Promise<void> | undefined;
   #wake: () => void = () => {};
   #failures = 0;
+  /** Whether the last step that was told has others to follow. */
+  #behind = false;
 
   constructor(
     options: FoldLoopOptions,
@@ -95,9 +97,10 @@ export class FoldLoop {
     this.#running = this.#run();
   }
 
-  /** The finished checkpoint that was made last. */
+  /** The finished checkpoint of the newest recipe; until there is one, that which was made last. */
   get checkpoint(): FoldedCheckpoint | undefined {
-    return [...this.#done.values()].at(-1);
+    const newest = this.#targets?.newest.recipe.toString();
+    return (newest === undefined ? undefined : this.#done.get(newest)) ?? [...this.#done.values()].at(-1);
   }
 
   /** The finished checkpoint of one of the recipes that were asked for. */
@@ -125,7 +128,7 @@ export class FoldLoop {
     const newest = Math.max(0, ...names.map((name) => keys.indexOf(name) + 1));
     const needed = new Set([keys[newest - 1], keys[(targets.sealed?.updates.length ?? 0) - 1]]);
     for (const name of names) {
-      if (!needed.has(name)) await rm(this.#statePath(name), { recursive: true, force: true });
+      if (!needed.has(name)) await removeWhole(this.#statePath(name));
     }
   }
 
@@ -142,6 +145,7 @@ export class FoldLoop {
       const targets = this.#targets;
       const target = this.#next();
       if (targets === undefined || target === undefined) {
+        if (targets !== undefined) this.#tellIdle(targets);
         await this.#sleep();
         continue;
       }
@@ -154,6 +158,19 @@ export class FoldLoop {
         await this.#report(error);
       }
     }
+  }
+
+  /** Work that was given up because an earlier recipe came back has no end of its own that could be told. */
+  #tellIdle({ newest }: FoldTargets): void {
+    const { length } = newest.updates;
+    if (this.#behind) this.#tellStep(length, length);
+    if (this.#failures > 0) this.#listener.onProblem(null);
+    this.#failures = 0;
+  }
+
+  #tellStep(done: number, total: number): void {
+    this.#behind = done < total;
+    this.#listener.onStep(done, total);
   }
 
   /** What is sealed first: it is a beginning of the rest, and final. */
@@ -205,7 +222,7 @@ export class FoldLoop {
   async #fold(target: FoldTarget, targets: FoldTargets): Promise<string | null> {
     const keys = this.#keys(target);
     let folded = await this.#longestPrefix(keys);
-    this.#listener.onStep(folded, target.updates.length);
+    this.#tellStep(folded, target.updates.length);
     while (folded < target.updates.length && this.#targets === targets) {
       this.#stopping.signal.throwIfAborted();
       const controller = new AbortController();
@@ -224,7 +241,7 @@ export class FoldLoop {
         this.#step = undefined;
       }
       folded++;
-      this.#listener.onStep(folded, target.updates.length);
+      this.#tellStep(folded, target.updates.length);
       await this.#dropStates(targets, folded);
     }
     return folded === 0 ? null : this.#statePath(keys[folded - 1]!);
@@ -268,13 +285,12 @@ export class FoldLoop {
       statesToKeep({ lengths, folded, sealed: sealed?.updates.length ?? 0 }, most).map((length) => keys[length - 1]),
     );
     for (const name of names) {
-      if (!kept.has(name)) await rm(this.#statePath(name), { recursive: true, force: true });
+      if (!kept.has(name)) await removeWhole(this.#statePath(name));
     }
   }
 
   async #dropAllStates(): Promise<void> {
-    await rm(this.#options.foldDirectory, { recursive: true, force: true });
-    await mkdir(this.#options.foldDirectory, { recursive: true });
+    for (const name of await readdir(this.#options.foldDirectory)) await removeWhole(this.#statePath(name));
   }
 
   #statePath(key: string): string {
@@ -326,6 +342,5 @@ async function keepNewest(directory: string, count: number, needed: ReadonlySet<
     names.map(async (name) => ({ name, age: (await stat(join(directory, name))).mtimeMs })),
   );
   aged.sort((a, b) => b.age - a.age);
-  for (const { name } of aged.slice(Math.max(0, count - 1)))
-    await rm(join(directory, name), { recursive: true, force: true });
+  for (const { name } of aged.slice(Math.max(0, count - 1))) await removeWhole(join(directory, name));
 }

@@ -22,6 +22,7 @@ import type { RunOptions } from '../../src/run-options.ts';
 import { NodeError } from '../errors.ts';
 import type { HomePaths } from '../home/paths.ts';
 import type { Community } from './community.ts';
+import type { RecordBook } from './record-book.ts';
 import type { View } from './view.ts';
 
 /** The keys of a home that speak for the community, where it has them. */
@@ -49,19 +50,22 @@ async function readKey(path: string): Promise<SigningKey | null> {
 
 /**
  * Takes an update out: signs a revocation with the author's key where the update is its own, else with the owner's, and keeps it
- * durably. Nothing has been sent when it returns.
+ * durably. An update that is revoked already is not revoked again: one is enough, whatever the order. Nothing has been sent when
+ * it returns.
  *
  * @throws NodeError `UPDATE_UNKNOWN`, `NOT_ALLOWED`, `UPDATE_INVALID`
  */
 export function revoke(
   community: Community,
   { target, note }: { target: CID; note: string },
-): Promise<SignedRecord<RevocationRecord>> {
+): Promise<{ signed: SignedRecord<RevocationRecord>; already: boolean }> {
   return community.contributions.run(async () => {
     const signed = community.book.log.get(target);
     if (signed === undefined || !isUpdate(signed)) {
       throw new NodeError('UPDATE_UNKNOWN', `${target} is no held update`, { id: target.toString() });
     }
+    const known = revocationsIn(community.book).get(target.toString());
+    if (known !== undefined) return { signed: known, already: true };
     const key = [community.author, community.keys.owner].find(
       (own) =>
         own !== null &&
@@ -72,8 +76,20 @@ export function revoke(
       const text = `only its author ${author} or the owner of the community can revoke ${target}: this home has the key of neither`;
       throw new NodeError('NOT_ALLOWED', text, { update: target.toString(), author });
     }
-    return publish(community, key, [target], (links) => ({ ...links, kind: 'revocation', target, note }) as const);
+    const make = (links: Links) => ({ ...links, kind: 'revocation', target, note }) as const;
+    return { signed: await publish(community, key, [target], make), already: false };
   });
+}
+
+/** The first held revocation of each update, by the update's id. */
+export function revocationsIn({ log }: Pick<RecordBook, 'log'>): Map<string, SignedRecord<RevocationRecord>> {
+  const found = new Map<string, SignedRecord<RevocationRecord>>();
+  for (const signed of log.held()) {
+    if (signed.record.kind !== 'revocation') continue;
+    const target = signed.record.target.toString();
+    if (!found.has(target)) found.set(target, signed as SignedRecord<RevocationRecord>);
+  }
+  return found;
 }
 
 /**

@@ -25,7 +25,7 @@ export interface PayloadFiles {
  * runs are measurements, which no later record can change, and the results of the steps that two runs begin with.
  */
 export class Judge {
-  readonly #worker: WorkerThread<PayloadCalls>;
+  readonly #worker: Pick<WorkerThread<PayloadCalls>, 'call'>;
   readonly #files: PayloadFiles;
   readonly #verdicts = new Map<string, PayloadVerdict>();
   readonly #pairs = new PairTable();
@@ -41,7 +41,7 @@ export class Judge {
   readonly #previewed = new Map<string, PairEntry[]>();
 
   constructor(components: {
-    worker: WorkerThread<PayloadCalls>;
+    worker: Pick<WorkerThread<PayloadCalls>, 'call'>;
     files: PayloadFiles;
     pairs?: PairFile;
     verdicts?: VerdictFile;
@@ -77,11 +77,18 @@ export class Judge {
     return decider.results.at(-1) as Decision;
   }
 
+  /** Runs steps beside the others: what is done so far is kept apart, only measurements are shared. */
+  apart(): (steps: readonly Step[], options: RunOptions) => Promise<StepResult[]> {
+    const decider = new Decider();
+    return async (steps, options) => {
+      await this.#extend(decider, steps, options);
+      return decider.results;
+    };
+  }
+
   /** Runs other steps, without a trace of it in what is kept between runs but the measurements. */
   async tryOut(steps: readonly Step[], options: RunOptions = {}): Promise<StepResult[]> {
-    const decider = new Decider();
-    await this.#extend(decider, steps, options);
-    return decider.results;
+    return this.apart()(steps, options);
   }
 
   async #extend(decider: Decider, steps: readonly Step[], options: RunOptions): Promise<void> {
@@ -112,7 +119,7 @@ export class Judge {
     payloads: ReadonlyMap<string, CID>,
     options: RunOptions,
   ): Promise<StepResult> {
-    const measured = step.kind === 'update' ? await this.#measured(step.update.payload, options) : null;
+    const measured = needsMeasure(step) ? await this.#measured(step.update.payload, options) : null;
     let taken = decider.take(step, measured, lookup);
     if ('missing' in taken && step.kind === 'update') {
       const others = taken.missing.map(([, other]) => payloads.get(other)!);
@@ -204,6 +211,11 @@ export class Judge {
     await this.#pairFile?.load((entry) => this.#pairs.set(entry));
     await this.#verdictFile?.load((payload, verdict) => this.#verdicts.set(idKey(payload), verdict));
   }
+}
+
+/** What a sealer declined is taken as it is, also without its payload. */
+function needsMeasure(step: Step): step is Step & { kind: 'update' } {
+  return step.kind === 'update' && (step.adopted === undefined || step.adopted.accepted);
 }
 
 function updatesOf(steps: readonly Step[]): JudgedUpdate[] {

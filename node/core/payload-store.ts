@@ -11,6 +11,15 @@ import type { Journal } from '../stores/journal.ts';
 import { digestOfName, encodeSize, type JournalEntry, KIND } from '../stores/journal-format.ts';
 import { removal } from '../stores/journal-reading.ts';
 
+/** A payload as it was fetched and checked: its manifest, and all its content when it is small. */
+export interface ReceivedPayload {
+  readonly id: CID;
+  readonly manifest: Manifest;
+  /** The manifest's canonical bytes. */
+  readonly bytes: Uint8Array;
+  readonly content: Uint8Array | null;
+}
+
 /** Bytes of half-fetched payloads that are kept although no record names them now: it may come back. One GiB. */
 export const MAX_IDLE_PART_BYTES = 2 ** 30;
 /** How long one is kept, in milliseconds: a day. */
@@ -110,6 +119,15 @@ export class PayloadStore {
     } catch (error) {
       this.#logger.warn({ payload: payload.toString(), err: error }, 'a stored manifest is damaged');
       return undefined;
+    }
+  }
+
+  /** Stores what came of payloads: contents durable but for their names, and manifests, when what is noted is saved. */
+  async putAll(payloads: readonly ReceivedPayload[]): Promise<void> {
+    for (const { id, manifest, bytes, content } of payloads) {
+      if (content !== null) await this.blobs.putWhole(id, content);
+      this.learnManifest(id, bytes);
+      if (content !== null) this.learnStored(id, manifest.size);
     }
   }
 

@@ -19,8 +19,8 @@ import type { Logger } from '../logger.ts';
 import type { BlobStore } from '../stores/blob-store.ts';
 import { readJournal } from '../stores/home-journal.ts';
 import { Journal } from '../stores/journal.ts';
-import { PayloadStore } from './payload-store.ts';
-import { type RecordBookListener, RecordChanges } from './record-changes.ts';
+import { PayloadStore, type ReceivedPayload } from './payload-store.ts';
+import { joined, type RecordBookListener, RecordChanges } from './record-changes.ts';
 import { RecordFiles } from './record-files.ts';
 import { judgeRecord, type NextLink, nextLink, requirePublishable } from './record-judging.ts';
 import { readRecords } from './record-reading.ts';
@@ -242,6 +242,27 @@ export class RecordBook {
     });
   }
 
+  /**
+   * Takes payloads that were fetched and checked together: what waiting records still need of them is durable when it
+   * returns. Of the others nothing stays.
+   */
+  receive(payloads: readonly ReceivedPayload[]): Promise<void> {
+    return this.#saved(async () => {
+      // The sizes first: they tell whether the authors' budgets cover the rest.
+      await this.#changes.apply(joined(payloads.map(({ id, manifest }) => this.log.setManifest(id, manifest.size))));
+      const stored: ReceivedPayload[] = [];
+      let bytes = 0;
+      for (const payload of payloads.filter(({ id }) => this.log.namesPayload(id))) {
+        const wanted = payload.content !== null && this.log.wantsPayload(payload.id, bytes);
+        stored.push(wanted ? payload : { ...payload, content: null });
+        if (wanted) bytes += payload.manifest.size;
+      }
+      await this.#payloads.putAll(stored);
+      const whole = stored.filter(({ content }) => content !== null);
+      await this.#changes.apply(joined(whole.map(({ id, manifest }) => this.log.setPayload(id, manifest.size))));
+    });
+  }
+
   /** Notes a payload whose blob is whole in the store. One that no record names any more is removed. */
   learnPayload(payload: CID, manifest: Manifest): Promise<void> {
     return this.#saved(async () => {
@@ -316,6 +337,11 @@ export class RecordBook {
     const missing = this.log.missing();
     const { lost } = this.#payloads;
     return lost.length === 0 ? missing : { ...missing, payloads: [...missing.payloads, ...lost] };
+  }
+
+  /** Whether `missing` names the bytes of a payload. */
+  wants(payload: CID): boolean {
+    return this.log.wantsPayload(payload) || this.#payloads.lost.some((lost) => lost.equals(payload));
   }
 
   /** Encoded signed bytes of a held record. */

@@ -15,6 +15,15 @@ export interface RecordBookListener {
   onSeal(seal: SignedSeal): void;
 }
 
+/** Several changes as one, in their order. */
+export function joined(changes: readonly LogChange[]): LogChange {
+  return {
+    held: changes.flatMap(({ held }) => held),
+    dropped: changes.flatMap(({ dropped }) => dropped),
+    equivocations: changes.flatMap(({ equivocations }) => equivocations),
+  };
+}
+
 /**
  * What follows from a change of the log: on disk and for the listener. The caller runs everything that changes something
  * one after another.

@@ -13,6 +13,8 @@ const schema = z.strictObject({
   base: z.string().nullable(),
   /** Multiaddrs to listen on. */
   listen: z.array(z.string()),
+  /** Multiaddrs that others are told to dial; where the node listens when empty. */
+  announce: z.array(z.string()).default([]),
   /** Multiaddrs of the peers that the home was joined through; never forgotten. */
   bootstrap: z.array(z.string()),
   /** When a daemon with a sealer's key seals by itself; never when left out. */

@@ -1,6 +1,6 @@
-import { chmod, mkdir, readFile } from 'node:fs/promises';
+import { chmod, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { writeFileDurably } from '../../src/durable.ts';
+import { makeDirectoryDurably, writeFileDurably } from '../../src/durable.ts';
 import type { SigningKey } from '../../src/log/keys.ts';
 import { generateKey, keyFromPem, keyToPem } from '../../src/log/keys.ts';
 import { NodeError } from '../errors.ts';
@@ -29,7 +29,7 @@ export async function loadKey(path: string): Promise<SigningKey> {
 export async function loadOrCreateKey(path: string): Promise<SigningKey> {
   if (await exists(path)) return loadKey(path);
   const key = generateKey();
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await makeDirectoryDurably(dirname(path), 0o700);
   await writeFileDurably(path, Buffer.from(keyToPem(key)), KEY_FILE_MODE);
   await chmod(path, KEY_FILE_MODE);
   return key;

@@ -31,6 +31,8 @@ export interface HomePaths {
   readonly fold: string;
   /** Comparisons of payloads, derived: may be deleted at any time. */
   readonly pairs: string;
+  /** Number of the last seal whose decisions this home has recomputed; derived: may be deleted at any time. */
+  readonly replayed: string;
   /** Measurements of payloads, derived: may be deleted at any time. */
   readonly verdicts: string;
   /** How far the check of payloads came, derived: may be deleted at any time. */
@@ -58,6 +60,7 @@ export function homePaths(root: string): HomePaths {
     blobs: join(root, 'blobs'),
     fold: join(root, 'derived', 'fold'),
     pairs: join(root, 'derived', 'pairs'),
+    replayed: join(root, 'derived', 'replayed'),
     verdicts: join(root, 'derived', 'verdicts'),
     scrub: join(root, 'derived', 'scrub'),
     checkpoints: join(root, 'derived', 'checkpoints'),

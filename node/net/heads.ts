@@ -1,7 +1,16 @@
 import type { CID } from 'multiformats/cid';
 import { type RateLimit, RateLimiter, type Verdict } from '../../protocols/index.ts';
 import type { Head, SealedHead, SignedHead, SigningKey } from '../../src/log/index.ts';
-import { decodeSignedHead, encodeSignedHead, frontierOf, keyToText, LogError, signHead } from '../../src/log/index.ts';
+import {
+  decodeSignedHead,
+  encodeSignedHead,
+  frontierOf,
+  keyToText,
+  LogError,
+  sha256,
+  signHead,
+  treeKeyOf,
+} from '../../src/log/index.ts';
 import type { View } from '../core/view.ts';
 
 /** Peers' heads kept at most; the oldest of the peer that brought the most makes room. */
@@ -19,13 +28,18 @@ export const HEADS_PER_NODE: RateLimit = { perSecond: 2, burst: 8 };
 export class Heads {
   readonly #charterId: CID;
   readonly #key: SigningKey;
-  readonly #heads = new Map<string, { readonly signed: SignedHead; readonly source: string }>();
+  readonly #heads = new Map<
+    string,
+    { readonly signed: SignedHead; readonly source: string; readonly digest: string }
+  >();
+  /** sha2-256 of the heads as they travel. */
+  readonly #digests = new Set<string>();
   /** Counters of nodes whose head made room. */
   readonly #forgotten = new Map<string, number>();
   readonly #perSource: RateLimiter;
   readonly #newPerSource: RateLimiter;
   readonly #perNode: RateLimiter;
-  #own: Uint8Array | null = null;
+  #own: { readonly head: Head; readonly bytes: Uint8Array } | null = null;
   #counter = 0;
 
   constructor(options: { charterId: CID }, components: { key: SigningKey; now?: () => number }) {
@@ -39,7 +53,21 @@ export class Heads {
 
   /** The own head as it travels; null before the first view. */
   get own(): Uint8Array | null {
-    return this.#own;
+    return this.#own?.bytes ?? null;
+  }
+
+  /** Nodes whose head was ever seen and is not long forgotten. */
+  get known(): number {
+    return this.#heads.size + this.#forgotten.size;
+  }
+
+  /** Newest heads of other nodes that say the same as the own one. */
+  get alike(): number {
+    const own = this.#own?.head;
+    if (own === undefined) return 0;
+    let count = 0;
+    for (const { signed } of this.#heads.values()) if (saysTheSame(signed.head, own)) count++;
+    return count;
   }
 
   /**
@@ -62,8 +90,9 @@ export class Heads {
       sealed: sealedHead(view, offered),
       counter: this.#counter,
     };
-    this.#own = encodeSignedHead(signHead(head, this.#key));
-    return this.#own;
+    const bytes = encodeSignedHead(signHead(head, this.#key));
+    this.#own = { head, bytes };
+    return bytes;
   }
 
   /**
@@ -80,7 +109,7 @@ export class Heads {
       if (!this.#isNews(node, signed)) return 'ignore';
       if (!this.#heads.has(node) && this.#newPerSource.take(source) > 0) return 'ignore';
       if (this.#perNode.take(node) > 0) return 'ignore';
-      this.#keep(node, signed, source);
+      this.#keep(node, signed, source, bytes);
       return 'accept';
     } catch (error) {
       if (!(error instanceof LogError)) throw error;
@@ -98,8 +127,13 @@ export class Heads {
     const signed = this.#read(bytes);
     const node = keyToText(signed.head.node);
     if (!this.#isNews(node, signed)) return undefined;
-    this.#keep(node, signed, source);
+    this.#keep(node, signed, source, bytes);
     return signed.head;
+  }
+
+  /** Whether a peer's head with this sha2-256 is here. */
+  has(digest: Uint8Array): boolean {
+    return this.#digests.has(treeKeyOf(digest));
   }
 
   all(): Head[] {
@@ -119,11 +153,19 @@ export class Heads {
     return known === undefined || known < head.counter;
   }
 
-  #keep(node: string, signed: SignedHead, source: string): void {
-    this.#heads.delete(node);
+  #keep(node: string, signed: SignedHead, source: string, bytes: Uint8Array): void {
+    this.#drop(node);
     this.#forgotten.delete(node);
-    this.#heads.set(node, { signed, source });
+    const digest = treeKeyOf(sha256(bytes));
+    this.#heads.set(node, { signed, source, digest });
+    this.#digests.add(digest);
     if (this.#heads.size > MAX_HEADS) this.#forgetOne();
+  }
+
+  #drop(node: string): void {
+    const known = this.#heads.get(node);
+    if (known !== undefined) this.#digests.delete(known.digest);
+    this.#heads.delete(node);
   }
 
   /** The oldest head of the source that brought the most: who floods the table empties his own share of it. */
@@ -133,7 +175,7 @@ export class Heads {
     const most = Math.max(...shares.values());
     for (const [node, { signed, source }] of this.#heads) {
       if (shares.get(source) !== most) continue;
-      this.#heads.delete(node);
+      this.#drop(node);
       this.#forgotten.set(node, signed.head.counter);
       if (this.#forgotten.size > MAX_FORGOTTEN_HEADS) this.#forgotten.delete(this.#forgotten.keys().next().value!);
       return;
@@ -145,4 +187,17 @@ function sealedHead({ sealed }: View, offered: (recipe: CID) => CID | undefined)
   if (sealed === null || sealed.seal === null) return null;
   const { id, number } = sealed.seal;
   return { seal: id, number, recipe: sealed.recipeId, checkpoint: offered(sealed.recipeId) ?? null };
+}
+
+/** Whether two nodes hold the same records, have made the same recipe of them, and offer the same checkpoint. */
+function saysTheSame(a: Head, b: Head): boolean {
+  return (
+    a.held === b.held &&
+    a.recipe.equals(b.recipe) &&
+    String(a.checkpoint) === String(b.checkpoint) &&
+    String(a.sealed?.seal) === String(b.sealed?.seal) &&
+    String(a.sealed?.checkpoint) === String(b.sealed?.checkpoint) &&
+    a.frontier.length === b.frontier.length &&
+    a.frontier.every((id, place) => id.equals(b.frontier[place]!))
+  );
 }

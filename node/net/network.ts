@@ -1,5 +1,7 @@
+import type { EventEmitter } from 'node:events';
 import { privateKeyFromRaw } from '@libp2p/crypto/keys';
-import type { IdentifyResult, Libp2p, PeerId } from '@libp2p/interface';
+import type { IdentifyResult, Libp2p, Metrics, PeerId } from '@libp2p/interface';
+import type { CID } from 'multiformats/cid';
 import type { Blocks, HostServices, Peers, Sync, Topics } from '../../protocols/index.ts';
 import {
   blocks,
@@ -21,31 +23,46 @@ import {
   encodeSignedSeal,
   keySeed,
 } from '../../src/log/index.ts';
-import type { Community } from '../core/community.ts';
+import type { Community, CommunityEvents, CommunityOptions } from '../core/community.ts';
 import { Serial } from '../core/serial.ts';
 import type { Logger } from '../logger.ts';
 import { Turns } from '../turns.ts';
 import { VERSION } from '../version.ts';
 import { Dialer } from './dialer.ts';
-import { Fetcher } from './fetcher.ts';
+import { Fetcher, type Tries } from './fetcher.ts';
 import { Follower } from './follower.ts';
 import { judgeSeal, judgeUpdate } from './gossip-judge.ts';
+import { HeadTurn } from './head-turn.ts';
 import { Heads } from './heads.ts';
 import { dialableFrom, knownPeers } from './known-peers.ts';
 import { listening } from './listening.ts';
 import { NodeBlocks } from './node-blocks.ts';
+import { Pace } from './pace.ts';
 import type { PeerBook } from './peer-book.ts';
 import { Syncer } from './syncer.ts';
 
-/** Heads are gossiped at most this often, in milliseconds: a burst of updates makes one head, not many. */
+/** A head is signed at most this often, in milliseconds: a burst of updates makes one, not many. */
 export const HEAD_INTERVAL_MS = 500;
+/**
+ * Longest time between two heads that are gossiped while the log keeps changing, in milliseconds: they reach everybody
+ * in many copies, and of a node that catches up nobody needs to know every step. Sync hands out the newest at any time.
+ */
+export const HEAD_GOSSIP_MAX_MS = 8_000;
 
 type Host = Libp2p<HostServices & { blocks: Blocks; sync: Sync; peers: Peers }>;
 
 export interface NetworkOptions {
   readonly listen: readonly string[];
+  /** Addresses that others are told to dial; those it listens on when empty. */
+  readonly announce?: readonly string[];
   readonly charterBytes: Uint8Array;
+  /** Watches connections and streams. */
+  readonly metrics?: Metrics;
 }
+
+/** What the network needs of a community. */
+export type NetworkCommunity = EventEmitter<CommunityEvents> &
+  Pick<Community, 'book' | 'shelf' | 'view' | 'offered'> & { readonly options: Pick<CommunityOptions, 'charterId'> };
 
 export interface NetworkListener {
   onPeer(id: string, connected: boolean): void;
@@ -55,33 +72,48 @@ export interface NetworkListener {
 export class Network {
   readonly heads: Heads;
   readonly book: PeerBook;
-  readonly #community: Community;
+  readonly #community: NetworkCommunity;
   readonly #host: Host;
   readonly #topics: Topics;
   readonly #syncer: Syncer;
   readonly #fetcher: Fetcher;
   readonly #dialer: Dialer;
   readonly #follower: Follower;
+  readonly #headTurn: HeadTurn;
   readonly #listener: NetworkListener;
   readonly #logger: Logger;
+  readonly #headGossip = new Pace(
+    { firstMs: HEAD_INTERVAL_MS, maxMs: HEAD_GOSSIP_MAX_MS },
+    { work: () => this.#headTurn.changed() },
+  );
   #headTimer: NodeJS.Timeout | undefined;
 
   /** Creates the libp2p host and starts to listen. */
   static async start(
     options: NetworkOptions,
-    components: { community: Community; key: SigningKey; book: PeerBook; logger: Logger; listener: NetworkListener },
+    components: {
+      community: NetworkCommunity;
+      key: SigningKey;
+      book: PeerBook;
+      logger: Logger;
+      listener: NetworkListener;
+      /** Makes the host; libp2p's by default. The simulator has its own. */
+      createHost?: typeof createHost;
+    },
   ): Promise<Network> {
     const { community, key, book } = components;
     const { charterId } = community.options;
     const heads = new Heads({ charterId }, { key });
-    // The services below need the syncer that is made from them: a hello that comes before is covered by the timer.
+    // The services below need the syncer that is made from them: what comes before is covered by the timer.
     let syncer: Syncer | undefined;
     const host = await listening(options.listen, () =>
-      createHost(
+      (components.createHost ?? createHost)(
         {
           privateKey: privateKeyFromRaw(Buffer.concat([keySeed(key), key.publicKey])),
           listen: options.listen,
+          announce: options.announce ?? [],
           version: VERSION,
+          metrics: options.metrics,
           communities: [charterId],
         },
         {
@@ -92,10 +124,14 @@ export class Network {
             ),
           }),
           sync: sync({
-            source: logSource({ log: community.book.log, charter: charterId, head: () => heads.own }),
-            onHello: (peer, { ahead }) => {
-              if (ahead) syncer?.with(peer);
-            },
+            source: logSource({
+              log: community.book.log,
+              charter: charterId,
+              head: () => heads.own,
+              hasHead: (digest) => heads.has(digest),
+            }),
+            onHead: (peer, head) => void heads.judge(head, peer.toString()),
+            onLacks: (peer, lacks) => syncer?.lacks(peer, lacks),
           }),
           peers: peers({ charter: charterId, source: () => knownPeers(book) }),
         },
@@ -108,7 +144,7 @@ export class Network {
   }
 
   private constructor(
-    components: { community: Community; book: PeerBook; logger: Logger; listener: NetworkListener },
+    components: { community: NetworkCommunity; book: PeerBook; logger: Logger; listener: NetworkListener },
     host: Host,
     heads: Heads,
   ) {
@@ -139,6 +175,7 @@ export class Network {
     });
     this.#dialer = new Dialer({ host, book, logger });
     this.#follower = new Follower((peer) => this.#syncer.with(peer));
+    this.#headTurn = new HeadTurn({ heads, publish: () => this.#gossipHead() });
     // Messages come in bursts as large as a read buffer, and each costs a signature check: one after another, in turns
     // with the rest of the node.
     const turns = new Turns();
@@ -179,7 +216,7 @@ export class Network {
     return this.#host.peerId.toString();
   }
 
-  /** Addresses to dial this node at, each ending in its peer id. */
+  /** Addresses that others dial this node at, each ending in its peer id. */
   addresses(): string[] {
     return this.#host.getMultiaddrs().map(String);
   }
@@ -194,6 +231,11 @@ export class Network {
 
   connected(): string[] {
     return this.#host.getPeers().map(String);
+  }
+
+  /** How the fetching of a payload that a record waits for has gone. */
+  tries(payload: CID): Tries | undefined {
+    return this.#fetcher.tries(payload);
   }
 
   /** Gossips an own update that is already durable. Nobody listening is no failure: sync hands it on. */
@@ -216,10 +258,13 @@ export class Network {
 
   async stop(): Promise<void> {
     clearTimeout(this.#headTimer);
+    this.#community.off('held', this.#onHeld);
+    this.#headGossip.stop();
     this.#community.off('missing', this.#onMissing);
     this.#community.off('view', this.#onView);
     this.#community.off('checkpoint', this.#onCheckpoint);
     this.#follower.stop();
+    this.#headTurn.stop();
     await Promise.all([this.#topics.stop(), this.#dialer.stop(), this.#syncer.stop(), this.#fetcher.stop()]);
     await this.#host.stop();
     await this.book.flush();
@@ -235,6 +280,7 @@ export class Network {
       this.#listener.onPeer(detail.toString(), false);
     });
     this.#host.addEventListener('peer:identify', ({ detail }) => this.#onIdentify(detail));
+    this.#community.on('held', this.#onHeld);
     this.#community.on('missing', this.#onMissing);
     this.#community.on('view', this.#onView);
     this.#community.on('checkpoint', this.#onCheckpoint);
@@ -262,6 +308,9 @@ export class Network {
   }
 
   readonly #onMissing = () => this.#fetcher.poke();
+  readonly #onHeld = (records: readonly SignedRecord[]) => {
+    if (records.some(({ record }) => record.kind === 'amendment' && record.sealers !== null)) this.#syncer.reconsider();
+  };
   readonly #onView = () => this.#scheduleHead();
   readonly #onCheckpoint = () => this.#scheduleHead();
 
@@ -271,11 +320,17 @@ export class Network {
       const { view } = this.#community;
       if (view === undefined) return;
       // Also of checkpoints that were finished before this node was on the network.
-      const head = this.heads.sign(view, (recipe) => this.#community.offered(recipe));
-      this.#topics.publishHead(head).catch((error: unknown) => {
-        this.#logger.debug({ err: error }, 'gossip did not take the head; peers learn it by sync');
-      });
+      this.heads.sign(view, (recipe) => this.#community.offered(recipe));
+      this.#headGossip.request();
     }, HEAD_INTERVAL_MS);
+  }
+
+  #gossipHead(): void {
+    const head = this.heads.own;
+    if (head === null) return;
+    this.#topics.publishHead(head).catch((error: unknown) => {
+      this.#logger.debug({ err: error }, 'gossip did not take the head; peers learn it by sync');
+    });
   }
 
   #takeHead(head: Uint8Array, from: PeerId): void {
@@ -286,10 +341,11 @@ export class Network {
     }
   }
 
-  /** A head that names records this node lacks means that gossip lost something: ask who passed it on. */
+  /** A head that names records or a seal that this node lacks means that gossip lost something: ask who passed it on. */
   #followHead(bytes: Uint8Array, from: PeerId): void {
     const { log } = this.#community.book;
     const { head } = decodeSignedHead(bytes);
-    if (head.frontier.some((id) => log.state(id) === 'unknown')) this.#follower.hint(from);
+    const lacksSeal = head.sealed !== null && !log.seals.has(head.sealed.seal);
+    if (lacksSeal || head.frontier.some((id) => log.state(id) === 'unknown')) this.#follower.hint(from);
   }
 }

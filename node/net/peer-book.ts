@@ -55,14 +55,15 @@ const fileSchema = z.array(
 
 /** Whom this node has met or heard of, when to dial whom next. Survives restarts. */
 export class PeerBook {
-  readonly #path: string;
+  readonly #path: string | null;
   readonly #now: () => number;
   readonly #random: () => number;
   readonly #entries = new Map<string, Entry>();
   #saving: Promise<void> = Promise.resolve();
   #dirty = false;
 
-  constructor(options: { path: string }, components: { now?: () => number; random?: () => number } = {}) {
+  /** @param options.path - the file; null for a book that is only in memory */
+  constructor(options: { path: string | null }, components: { now?: () => number; random?: () => number } = {}) {
     this.#path = options.path;
     this.#now = components.now ?? Date.now;
     this.#random = components.random ?? Math.random;
@@ -70,6 +71,7 @@ export class PeerBook {
 
   /** Reads the file. A missing or damaged one is an empty book: bootstrap peers fill it again. */
   async load(): Promise<void> {
+    if (this.#path === null) return;
     try {
       for (const peer of fileSchema.parse(JSON.parse(await readFile(this.#path, 'utf8')))) {
         this.#insert(peer.id, peer.addresses, { ...peer, source: 'peer' });
@@ -218,7 +220,8 @@ export class PeerBook {
   }
 
   #save(): void {
-    if (this.#dirty) return;
+    const path = this.#path;
+    if (this.#dirty || path === null) return;
     this.#dirty = true;
     this.#saving = this.#saving.then(async () => {
       this.#dirty = false;
@@ -229,7 +232,7 @@ export class PeerBook {
         reached,
         bootstrap,
       }));
-      await writeFileDurably(this.#path, Buffer.from(`${JSON.stringify(peers, null, 2)}\n`)).catch(() => {
+      await writeFileDurably(path, Buffer.from(`${JSON.stringify(peers, null, 2)}\n`)).catch(() => {
         // Losing it costs a round of address exchange; the next change tries again.
       });
     });

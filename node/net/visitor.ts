@@ -1,8 +1,7 @@
 import { generateKeyPair } from '@libp2p/crypto/keys';
 import type { Libp2p, PeerId } from '@libp2p/interface';
-import type { CID } from 'multiformats/cid';
 import type { Blocks, HostServices, JoinLine, LogSource, Sync } from '../../protocols/index.ts';
-import { blocks, createHost, ProtocolError, sync } from '../../protocols/index.ts';
+import { blocks, createHost, fixedSource, ProtocolError, sync } from '../../protocols/index.ts';
 import { MAX_CHARTER_BYTES } from '../../src/log/index.ts';
 import { NodeError } from '../errors.ts';
 import { VERSION } from '../version.ts';
@@ -35,7 +34,7 @@ export async function visit<T>(
       { privateKey: await generateKeyPair('Ed25519'), listen: [], version: VERSION, communities: [] },
       {
         blocks: blocks({ source: { object: async () => undefined, block: async () => undefined } }),
-        sync: sync({ source: options.source ?? emptyLog(target.community) }),
+        sync: sync({ source: options.source ?? fixedSource(target.community) }),
       },
     );
     const connection = await dial(host, target.address, options.signal);
@@ -97,16 +96,4 @@ function unreachable(address: JoinLine['address'], cause: unknown): NodeError {
     { address: address.toString() },
     { cause },
   );
-}
-
-function emptyLog(charter: CID): LogSource {
-  return {
-    charter,
-    tips: () => [],
-    known: () => [],
-    has: () => false,
-    recordsSince: () => [],
-    record: () => undefined,
-    head: () => null,
-  };
 }

@@ -1,9 +1,13 @@
+import type { CID } from 'multiformats/cid';
+import { errorCode } from '../../src/errors.ts';
 import { encodeSigned, keyToText, type PendingInfo, payloadOf, type SignedRecord } from '../../src/log/index.ts';
 import type { Community } from '../core/community.ts';
+import { revocationsIn } from '../core/governing.ts';
 import { NodeError } from '../errors.ts';
+import type { Tries } from '../net/fetcher.ts';
 import { Turns } from '../turns.ts';
 import { describeContent } from './describe-record.ts';
-import { MAX_LISTED_WAITING, type StatusDocument, type UpdateDocument } from './documents.ts';
+import { MAX_LISTED_WAITING, type UpdateDocument, type WaitingDocument } from './documents.ts';
 
 /** Shortest beginning of an id that is looked up; every id begins with the same seven characters. */
 const MIN_PREFIX_CHARS = 8;
@@ -13,9 +17,10 @@ export async function describeUpdates(community: Community): Promise<UpdateDocum
   const { view, book } = community;
   const turns = new Turns();
   const placed = new Map((view?.records ?? []).map(({ id }, place) => [id.toString(), place]));
+  const revocations = revocationsIn(book);
   const held: UpdateDocument[] = [];
   for (const signed of [...book.log.held()]) {
-    held.push(describeHeld(community, signed, placed.get(signed.id.toString())));
+    held.push(describeHeld(community, signed, placed.get(signed.id.toString()), revocations));
     await turns.next();
   }
   held.sort((a, b) => (a.position ?? Number.POSITIVE_INFINITY) - (b.position ?? Number.POSITIVE_INFINITY));
@@ -43,10 +48,15 @@ export function findUpdate(community: Community, id: string): UpdateDocument {
   }
   if (pending.length > 0) return describePending(community, pending[0]!);
   const position = community.view?.records.findIndex(({ id: other }) => other.equals(held[0]!.id)) ?? -1;
-  return describeHeld(community, held[0]!, position < 0 ? undefined : position);
+  return describeHeld(community, held[0]!, position < 0 ? undefined : position, revocationsIn(community.book));
 }
 
-function describeHeld(community: Community, signed: SignedRecord, position: number | undefined): UpdateDocument {
+function describeHeld(
+  community: Community,
+  signed: SignedRecord,
+  position: number | undefined,
+  revocations: ReadonlyMap<string, SignedRecord>,
+): UpdateDocument {
   const id = signed.id.toString();
   const decision = community.view?.decisions.get(id);
   const payload = payloadOf(signed.record);
@@ -61,6 +71,7 @@ function describeHeld(community: Community, signed: SignedRecord, position: numb
       payload === null ? 'none' : decision === undefined ? 'undecided' : decision.accepted ? 'accepted' : 'declined',
     gate: decision?.gate ?? null,
     takenOut: community.view?.takenOut.has(id) ?? false,
+    revocation: revocations.get(id)?.id.toString() ?? null,
     epoch,
     provisional: epoch === null,
     density: verdict?.ok ? verdict.measure.nnz / verdict.measure.elements : null,
@@ -73,10 +84,30 @@ function epochAt({ view }: Community, position: number): number | null {
   return view?.seals.find(({ records }) => position < records)?.number ?? null;
 }
 
-/** The oldest waiting updates with their reasons. */
-export function listWaiting(community: Community): StatusDocument['waiting'] {
+/**
+ * The oldest waiting updates with their reasons.
+ *
+ * @param tries - how the fetching of a payload has gone, where a daemon fetches
+ */
+export function listWaiting(
+  community: Community,
+  tries: (payload: CID) => Tries | undefined = () => undefined,
+): WaitingDocument[] {
   const oldest = community.book.log.pending(MAX_LISTED_WAITING);
-  return oldest.map((info) => ({ update: info.signed.id.toString(), waitsFor: reasons(info) }));
+  const triesOf = ({ record }: SignedRecord) => {
+    const payload = payloadOf(record);
+    return payload === null ? undefined : tries(payload);
+  };
+  return oldest.map((info) => {
+    const { count, nextInMs, error } = triesOf(info.signed) ?? { count: 0, nextInMs: null, error: null };
+    return {
+      update: info.signed.id.toString(),
+      waitsFor: reasons(info),
+      tries: count,
+      nextTry: nextInMs === null ? null : Math.round(Date.now() + nextInMs),
+      lastError: error && { code: errorCode(error), message: error.message },
+    };
+  });
 }
 
 function reasons(info: PendingInfo): string[] {
@@ -97,6 +128,7 @@ function describePending(community: Community, info: PendingInfo): UpdateDocumen
     verdict: 'undecided',
     gate: null,
     takenOut: false,
+    revocation: null,
     epoch: null,
     provisional: true,
     density: null,

@@ -31,7 +31,7 @@ export interface StatusDocument {
     readonly declined: number;
   };
   /** What waits and for what, the oldest first; at most `MAX_LISTED_WAITING`. */
-  readonly waiting: readonly { readonly update: string; readonly waitsFor: readonly string[] }[];
+  readonly waiting: readonly WaitingDocument[];
   /** The current recipe; `provisional` unless it is what the last seal makes final. */
   readonly recipe: { readonly id: string; readonly updates: number; readonly provisional: boolean };
   /** The last applied seal and what it makes final; null while nothing is sealed. */
@@ -56,6 +56,17 @@ export interface StatusDocument {
   readonly device: string | null;
   /** What solves its eigenproblems; without a running daemon, what would. */
   readonly eigensolver: EigensolverStatus | null;
+}
+
+export interface WaitingDocument {
+  readonly update: string;
+  readonly waitsFor: readonly string[];
+  /** Tries to fetch its payload that did not bring all of it. */
+  readonly tries: number;
+  /** When the next one may begin; `null` while one is under way, when nothing was tried yet, and without a daemon. */
+  readonly nextTry: number | null;
+  /** Why the last one failed. */
+  readonly lastError: { readonly code: string; readonly message: string } | null;
 }
 
 export interface SealedDocument {
@@ -110,6 +121,8 @@ export interface UpdateDocument {
   readonly gate: string | null;
   /** A revocation took it out: it is no part of the model, whatever the verdict was. */
   readonly takenOut: boolean;
+  /** The revocation that names it, also before it has an effect. */
+  readonly revocation: string | null;
   /** Number of the seal that makes order and verdict final; null while none does. */
   readonly epoch: number | null;
   readonly provisional: boolean;
@@ -122,9 +135,12 @@ export interface UpdateDocument {
 
 export interface WhyDocument {
   readonly update: string;
+  /** Only updates meet gates. */
+  readonly kind: UpdateDocument['kind'];
   readonly verdict: UpdateDocument['verdict'];
   readonly gate: string | null;
   readonly takenOut: boolean;
+  readonly revocation: string | null;
   readonly epoch: number | null;
   readonly provisional: boolean;
   /** Admission has not caught up with the log: the verdict is that of the last time it had. */
@@ -169,19 +185,25 @@ export interface ContributeDocument {
   readonly gates: readonly GateResult[];
 }
 
-/** The rules in effect. Keys are multibase `z6Mk…`. */
-export interface RulesDocument {
-  /** Number of the last amendment in effect; 0 for the charter as it is. */
-  readonly amendment: number;
-  readonly owner: string;
+/** The rules that amendments can change. Keys are multibase `z6Mk…`. */
+export interface RuleSections {
   readonly membership: { readonly open: boolean; readonly members: readonly string[] };
   readonly budgets: { readonly updates: number; readonly bytes: number };
   readonly admission: NonNullable<ChangesDocument['admission']>;
   readonly sealers: { readonly keys: readonly string[]; readonly threshold: number };
-  /** Amendments that come into effect at the next seal. */
+}
+
+/** The rules in effect. */
+export interface RulesDocument extends RuleSections {
+  /** Number of the last amendment in effect; 0 for the charter as it is. */
+  readonly amendment: number;
+  readonly owner: string;
+  /** As the charter was written. */
+  readonly charter: RuleSections;
+  /** Amendments that come into effect at the next seal, ascending by number. */
   readonly pending: readonly AmendmentDocument[];
-  /** All that are held, in canonical order. */
-  readonly amendments: readonly (AmendmentDocument & { readonly inEffect: boolean })[];
+  /** All that are held, in canonical order. Of two with one number the second is `void`, and what follows it. */
+  readonly amendments: readonly (AmendmentDocument & { readonly state: 'in effect' | 'pending' | 'void' })[];
 }
 
 export interface AmendmentDocument {
@@ -205,6 +227,8 @@ export interface RevokeRequest {
 export interface RevokeDocument {
   readonly revocation: string;
   readonly update: string;
+  /** It was revoked before: nothing was signed. */
+  readonly already: boolean;
   /** A sealed update leaves the model at the next seal. */
   readonly effective: 'now' | 'at the next seal';
   readonly recipe: string;
@@ -226,6 +250,8 @@ export interface SealDocument {
 export interface DryRunDocument {
   readonly updates: number;
   readonly accepted: number;
+  /** Updates that stay as their seal decided: their payloads are not here any more. */
+  readonly untried: number;
   readonly differs: readonly {
     readonly update: string;
     readonly title: string;

@@ -1,12 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 // Not the whole of `compute`: this thread needs no runtime.
 import { describeEigensolver, type EigensolverStatus } from '../../src/compute/eigen/index.ts';
+import { leaveOut, type Snapshot } from '../../src/history/index.ts';
 import { encodeRecipe, idOf, keyToText, MERGE_ALGORITHM, parseId } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import { type Pulled, type PullOptions, pullLocal } from '../checkpoint/pull.ts';
 import type { Community } from '../core/community.ts';
 import { contribute } from '../core/contribute.ts';
 import type { FoldedCheckpoint } from '../core/fold-loop.ts';
+import { withFork } from '../core/fork.ts';
 import { amend, revoke, seal } from '../core/governing.ts';
 import type { View } from '../core/view.ts';
 import { NodeError } from '../errors.ts';
@@ -98,7 +100,7 @@ export class LocalService implements NodeService {
       community: {
         id: id.toString(),
         name: charter.name,
-        membership: charter.membership === 'open' ? 'open' : 'members',
+        membership: (view?.rules.open ?? charter.membership === 'open') ? 'open' : 'members',
       },
       daemon:
         network === undefined
@@ -112,7 +114,7 @@ export class LocalService implements NodeService {
         accepted: view?.accepted.length ?? 0,
         declined: view === undefined ? 0 : [...view.decisions.values()].filter(({ accepted }) => !accepted).length,
       },
-      waiting: listWaiting(community),
+      waiting: listWaiting(community, (payload) => network?.tries(payload)),
       recipe: {
         id: view?.recipeId.toString() ?? this.#emptyRecipe(),
         updates: view?.accepted.length ?? 0,
@@ -146,9 +148,9 @@ export class LocalService implements NodeService {
   async why(id: string): Promise<WhyDocument> {
     const update = await this.show(id);
     const decision = this.community.view?.decisions.get(update.id);
-    const { verdict, gate, takenOut, epoch, provisional, deciding } = update;
+    const { kind, verdict, gate, takenOut, revocation, epoch, provisional, deciding } = update;
     const gates = decision?.gates ?? [];
-    return { update: update.id, verdict, gate, takenOut, epoch, provisional, deciding, gates };
+    return { update: update.id, kind, verdict, gate, takenOut, revocation, epoch, provisional, deciding, gates };
   }
 
   async contribute(request: ContributeRequest, options: RunOptions = {}): Promise<ContributeDocument> {
@@ -174,11 +176,11 @@ export class LocalService implements NodeService {
 
   async revoke({ update, note = '' }: RevokeRequest): Promise<RevokeDocument> {
     const { id } = await this.show(update);
-    const signed = await revoke(this.community, { target: parseId(id), note });
-    await this.#network?.publish(signed, null);
-    const { takenOut, recipeId } = await this.community.settled();
-    const effective = takenOut.has(id) ? 'now' : 'at the next seal';
-    return { revocation: signed.id.toString(), update: id, effective, recipe: recipeId.toString() };
+    const { signed, already } = await revoke(this.community, { target: parseId(id), note });
+    if (!already) await this.#network?.publish(signed, null);
+    const { accepted, recipeId } = await this.community.settled();
+    const effective = accepted.some((update) => update.id === id) ? 'at the next seal' : 'now';
+    return { revocation: signed.id.toString(), update: id, already, effective, recipe: recipeId.toString() };
   }
 
   async seal(options: RunOptions = {}): Promise<SealDocument | null> {
@@ -205,7 +207,22 @@ export class LocalService implements NodeService {
         'this home has no base, so its daemon merges nothing: stop the daemon and pull from another node, or pull with another --home',
       );
     }
-    return pullLocal(request, { charter, finished: () => this.#finished(options) }, options);
+    if (request.without !== undefined) return this.#pullFork(request, request.without, options);
+    const tail = request.tail === true;
+    return pullLocal(request, { charter, finished: () => this.#finished(tail, options) }, options);
+  }
+
+  /** Folds a fork for this pull alone. */
+  async #pullFork(request: PullOptions, update: string, options: RunOptions): Promise<Pulled> {
+    const { charter } = this.community.options;
+    const { id } = await this.show(update);
+    const view = await this.community.settled();
+    const whole = request.tail === true ? view : (view.sealed ?? view);
+    const fork = { ...leaveOut(whole, parseId(id)), without: parseId(id) };
+    return withFork(this.community, fork, options, (checkpoint) => {
+      const finished = async () => ({ view: fork, checkpoint, provisional: whole === view });
+      return pullLocal(request, { charter, finished }, options);
+    });
   }
 
   /**
@@ -236,20 +253,20 @@ export class LocalService implements NodeService {
     return idOf(encodeRecipe(empty)).toString();
   }
 
-  /** The checkpoint of the current recipe, waiting for the fold when it lags. */
-  async #finished({ signal, onProgress }: RunOptions): Promise<{ view: View; checkpoint: FoldedCheckpoint }> {
+  /** The checkpoint of the sealed recipe, or of the current one, waiting for the fold when it lags. */
+  async #finished(tail: boolean, { signal, onProgress }: RunOptions): Promise<Finished> {
     const finished = new AbortController();
     const signals = [finished.signal, this.community.stopping, ...(signal === undefined ? [] : [signal])];
     const events = this.#events.subscribe(AbortSignal.any(signals));
     try {
-      const current = await this.#upToDate();
+      const current = await this.#upToDate(tail);
       if (current !== undefined) return current;
       for await (const event of events) {
         if (event.type === 'fold') {
           onProgress?.({ phase: 'folding', done: event.updates, total: event.target, unit: 'updates' });
         }
         if (event.type === 'problem') throw new NodeError('FOLD_FAILED', event.message, { reason: event.code });
-        const now = await this.#upToDate();
+        const now = await this.#upToDate(tail);
         if (now !== undefined) return now;
       }
       signal?.throwIfAborted();
@@ -263,10 +280,18 @@ export class LocalService implements NodeService {
     return this.#events.subscribe(signal);
   }
 
-  /** The checkpoint on disk, if it is that of the current recipe. */
-  async #upToDate(): Promise<{ view: View; checkpoint: FoldedCheckpoint } | undefined> {
+  /** The checkpoint on disk, if it is that of the recipe asked for. */
+  async #upToDate(tail: boolean): Promise<Finished | undefined> {
     const view = await this.community.settled();
-    const { checkpoint } = this.community;
-    return checkpoint?.recipe === view.recipeId.toString() ? { view, checkpoint } : undefined;
+    const model = tail ? view : (view.sealed ?? view);
+    const checkpoint = this.community.finished(model.recipeId);
+    return checkpoint && { view: model, checkpoint, provisional: model === view };
   }
+}
+
+/** A finished checkpoint and the model that it is. */
+interface Finished {
+  readonly view: Snapshot;
+  readonly checkpoint: FoldedCheckpoint;
+  readonly provisional: boolean;
 }

@@ -1,4 +1,6 @@
 import { readFile, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { removeTempSiblings } from '../../src/durable.ts';
 import { charterId, decodeCharter } from '../../src/log/index.ts';
 import type { MergeEngineOptions } from '../../src/merge/index.ts';
 import type { SealPolicy } from '../core/auto-sealer.ts';
@@ -18,6 +20,7 @@ export interface OpenHome {
   readonly service: LocalService;
   readonly charterBytes: Uint8Array;
   readonly listen: readonly string[];
+  readonly announce: readonly string[];
   readonly bootstrap: readonly string[];
   readonly sealPolicy: SealPolicy;
   close(): Promise<void>;
@@ -43,6 +46,8 @@ export async function openHome(
   const config = await readConfig(home.config);
   const lock = await lockHome(home.lock, options.command);
   try {
+    // Half-written settings and keys of killed processes: a token or a key may be in them.
+    for (const directory of [home.root, dirname(home.authorKey)]) await removeTempSiblings(directory);
     // Of an earlier process, perhaps with this one's pid: nobody shall take it for ours.
     await rm(home.api, { force: true });
     await migrateHome({ home }, components);
@@ -75,6 +80,7 @@ export async function openHome(
       service: new LocalService({ community }),
       charterBytes,
       listen: config.listen,
+      announce: config.announce,
       bootstrap: config.bootstrap,
       sealPolicy: config.seal ?? {},
       close: async () => {

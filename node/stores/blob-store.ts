@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CID } from 'multiformats/cid';
-import { fsyncDir, fsyncFile, removeTempSiblings, tempSibling } from '../../src/durable.ts';
+import { fsyncDir, fsyncFile, makeDirectoryDurably, removeTempSiblings, tempSibling } from '../../src/durable.ts';
 import type { Manifest } from '../../src/log/manifest.ts';
 import { BLOCK_BYTES, blockSize } from '../../src/log/manifest.ts';
 import { NodeError } from '../errors.ts';
@@ -29,6 +29,8 @@ export interface BlobWriter {
  */
 export class BlobStore {
   readonly #directory: string;
+  /** Blobs of which a part may be here. */
+  readonly #parts = new Set<string>();
   /** Names in the directory changed since it was flushed. */
   #renamed = false;
 
@@ -37,8 +39,9 @@ export class BlobStore {
   }
 
   async open(): Promise<void> {
-    await mkdir(this.#directory, { recursive: true });
+    await makeDirectoryDurably(this.#directory);
     await removeTempSiblings(this.#directory);
+    for (const id of await cidNames(this.#directory, PART_SUFFIX)) this.#parts.add(id.toString());
   }
 
   /** The file of a blob, whether it exists or not. */
@@ -91,6 +94,12 @@ export class BlobStore {
     return readdir(this.#directory);
   }
 
+  /** The same for content that was fetched in one piece; what an earlier try left of it is removed. */
+  async putWhole(id: CID, bytes: Uint8Array): Promise<void> {
+    await this.put(id, bytes);
+    if (this.#parts.has(id.toString())) await this.deletePart(id);
+  }
+
   /** Ids of the whole blobs, in no particular order. */
   async list(): Promise<CID[]> {
     return cidNames(this.#directory);
@@ -125,11 +134,13 @@ export class BlobStore {
 
   async deletePart(id: CID): Promise<void> {
     await removeDurably(this.#part(id));
+    this.#parts.delete(id.toString());
   }
 
   /** Opens a blob for writing, resuming what an earlier try left. */
   async writer(id: CID, manifest: Manifest): Promise<BlobWriter> {
     const part = this.#part(id);
+    this.#parts.add(id.toString());
     const file = await open(part, 'a+').then(async (handle) => {
       await handle.close();
       return open(part, 'r+');

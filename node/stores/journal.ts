@@ -1,7 +1,13 @@
 import type { FileHandle } from 'node:fs/promises';
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
-import { fsyncDir, removeTempSiblings, tempSibling, writeFileDurably } from '../../src/durable.ts';
+import { open, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  fsyncDir,
+  makeDirectoryDurably,
+  removeTempSiblings,
+  tempSibling,
+  writeFileDurably,
+} from '../../src/durable.ts';
 import { NodeError } from '../errors.ts';
 import { ignoreMissing } from '../files.ts';
 import {
@@ -79,7 +85,7 @@ export class Journal {
    * @returns what is damaged, and stays in the file
    */
   async open(found: Found): Promise<Damage[]> {
-    await mkdir(this.#directory, { recursive: true });
+    await makeDirectoryDurably(this.#directory);
     await removeTempSiblings(this.#directory);
     const numbers = await segmentNumbers(this.#directory);
     if (numbers.length === 0) {
@@ -325,7 +331,7 @@ export class Journal {
 
 /** Makes the first segment of a journal, whole and durable, with these entries. */
 export async function createJournal(directory: string, entries: Iterable<JournalEntry>): Promise<void> {
-  await mkdir(directory, { recursive: true });
+  await makeDirectoryDurably(directory);
   const chunks: Buffer[] = [SEGMENT_MAGIC];
   let size = SEGMENT_MAGIC.length;
   for (const entry of entries) {
@@ -335,7 +341,6 @@ export async function createJournal(directory: string, entries: Iterable<Journal
   }
   chunks.push(encodeEntry(markEntry(size, [])));
   await writeFileDurably(segmentPath(directory, 1), Buffer.concat(chunks));
-  await fsyncDir(dirname(resolve(directory)));
 }
 
 /** The file of a segment. */

@@ -1,4 +1,4 @@
-import { BLOCK_BYTES, KIB, MESSAGE_OVERHEAD_BYTES, MIB } from '../limits.ts';
+import { BLOCK_BYTES, KIB, MAX_INLINE_PAYLOAD_BYTES, MESSAGE_OVERHEAD_BYTES, MIB } from '../limits.ts';
 import type { MessageLimits } from '../messages.ts';
 import type { RateLimit } from '../rate-limiter.ts';
 
@@ -10,16 +10,42 @@ export const OBJECT_PART_BYTES = MIB;
 /** Requests that a client keeps outstanding on one stream: enough to hide a round trip, and 4 MiB to buffer. */
 export const PIPELINE_DEPTH = 4;
 
+/**
+ * Bytes of a payload that comes along with its manifest: as many as come inside a gossip message. What is found too
+ * large for its author's budget by then cost no more than that.
+ */
+export const MAX_BUNDLED_CONTENT_BYTES = MAX_INLINE_PAYLOAD_BYTES;
+
+/** Bytes of a manifest that is sent with content, or in its place: that of 3.8 GiB. A larger one is fetched as an object. */
+export const MAX_BUNDLED_MANIFEST_BYTES = 128 * KIB;
+
+/** Payloads that one request names; the answer has as many of them, from the first on, as fit. */
+export const MAX_PAYLOADS_PER_REQUEST = 16;
+
+/**
+ * Bytes of manifests and contents in one answer, which is no larger than one with a block: a payload has some 12 bytes
+ * beside these. One of each fits in any case.
+ */
+export const MAX_BUNDLE_BYTES = BLOCK_BYTES - 16 * MAX_PAYLOADS_PER_REQUEST;
+
+/** Milliseconds for one answer with payloads: 1 MiB at 100 KiB/s. Who is slower is asked for one payload at a time. */
+export const BUNDLE_TIMEOUT_MS = 10_000;
+
 /** Requests that a server lets wait unread on one stream. Above any client's depth. */
 export const MAX_QUEUED_REQUESTS = 64;
 
-export const REQUEST_LIMITS: MessageLimits = { what: 'blocks request', maxBytes: KIB, maxDepth: 3, maxItems: 16 };
+export const REQUEST_LIMITS: MessageLimits = {
+  what: 'blocks request',
+  maxBytes: KIB,
+  maxDepth: 3,
+  maxItems: 2 * MAX_PAYLOADS_PER_REQUEST + 16,
+};
 
 export const RESPONSE_LIMITS: MessageLimits = {
   what: 'blocks answer',
   maxBytes: Math.max(BLOCK_BYTES, OBJECT_PART_BYTES) + MESSAGE_OVERHEAD_BYTES,
-  maxDepth: 2,
-  maxItems: 16,
+  maxDepth: 4,
+  maxItems: 3 * MAX_PAYLOADS_PER_REQUEST + 16,
 };
 
 /** Bytes that may wait unread at a client: what it asked for, each with its length prefix. */

@@ -5,6 +5,7 @@
  * - `constants.ts`, `schema.ts`: limits and messages
  * - `server.ts`: answers from an injected `BlockSource`
  * - `client.ts`, `blob.ts`, `work.ts`: objects from one peer, blobs from several
+ * - `payloads.ts`: many small payloads, each with its manifest, from one peer over one stream
  */
 import type { PeerId, Startable } from '@libp2p/interface';
 import type { CID } from 'multiformats/cid';
@@ -14,9 +15,10 @@ import type { ProtocolComponents } from '../components.ts';
 import type { ProtocolError } from '../errors.ts';
 import { fetchBlob } from './blob.ts';
 import { fetchObject } from './client.ts';
+import { fetchPayloads } from './payloads.ts';
 import { createServer } from './server.ts';
 
-export { BLOCKS_PROTOCOL } from './constants.ts';
+export { BLOCKS_PROTOCOL, MAX_BUNDLED_CONTENT_BYTES } from './constants.ts';
 
 /** Where the server finds content. A wrong answer here is caught by every client's hash check. */
 export interface BlockSource {
@@ -55,6 +57,24 @@ export interface FetchBlobOptions extends RunOptions {
   readonly onFault?: ((peer: PeerId, error: ProtocolError) => void) | undefined;
 }
 
+/** A payload's checked manifest, and all its content when it is small. */
+export interface FetchedPayload {
+  readonly id: CID;
+  readonly manifest: Manifest;
+  /** The manifest's canonical bytes. */
+  readonly bytes: Uint8Array;
+  /** Checked against the manifest; null for content above `MAX_BUNDLED_CONTENT_BYTES`. */
+  readonly content: Uint8Array | null;
+}
+
+export interface FetchPayloadsOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Largest content that a manifest may describe, in bytes. */
+  readonly maxBytes?: number | undefined;
+  /** Milliseconds for each answer; default `BUNDLE_TIMEOUT_MS`. */
+  readonly timeoutMs?: number | undefined;
+}
+
 export interface FetchReport {
   readonly manifest: Manifest;
   /** Blocks written now. */
@@ -72,6 +92,19 @@ export interface Blocks extends Startable {
    * @throws ProtocolError of the only peer, or `INCOMPLETE` with every peer's fault
    */
   fetchObject(peers: readonly PeerId[], id: CID, options?: FetchObjectOptions): Promise<Uint8Array>;
+  /**
+   * Manifests of payloads, and the content of the small ones, from one peer: in order, one at a time to `take`. A peer
+   * answers for what comes, not for having it.
+   *
+   * @returns ids of what the peer does not have (or what nobody can have: an id of something else)
+   * @throws ProtocolError of the peer; what was taken is good. Errors of `take` as they are
+   */
+  fetchPayloads(
+    peer: PeerId,
+    ids: readonly CID[],
+    take: (payload: FetchedPayload) => void | Promise<void>,
+    options?: FetchPayloadsOptions,
+  ): Promise<CID[]>;
   /**
    * All blocks of a blob that the sink does not have, from several peers at once. Nothing reaches the sink unverified.
    * @throws ProtocolError of the only peer, or `INCOMPLETE` with every peer's fault; errors of the sink as they are
@@ -100,6 +133,7 @@ export function blocks(init: BlocksInit): (components: ProtocolComponents) => Bl
       start: () => server.start(),
       stop: () => server.stop(),
       fetchObject: (peers, id, options) => fetchObject(client, peers, id, options),
+      fetchPayloads: (peer, ids, take, options) => fetchPayloads(client, peer, ids, take, options),
       fetchBlob: (peers, id, sink, options) => fetchBlob(client, peers, id, sink, options),
     };
   };

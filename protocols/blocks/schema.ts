@@ -11,7 +11,14 @@ import {
   refusalError,
   refusalSchema,
 } from '../messages.ts';
-import { OBJECT_PART_BYTES, REQUEST_LIMITS, RESPONSE_LIMITS } from './constants.ts';
+import {
+  MAX_BUNDLED_CONTENT_BYTES,
+  MAX_BUNDLED_MANIFEST_BYTES,
+  MAX_PAYLOADS_PER_REQUEST,
+  OBJECT_PART_BYTES,
+  REQUEST_LIMITS,
+  RESPONSE_LIMITS,
+} from './constants.ts';
 
 const objectRequest = z.strictObject({
   kind: z.literal('object'),
@@ -26,7 +33,12 @@ const blockRequest = z.strictObject({
   index: intSchema(0, MAX_BLOCKS - 1),
 });
 
-const requestSchema = z.discriminatedUnion('kind', [objectRequest, blockRequest]);
+const payloadsRequest = z.strictObject({
+  kind: z.literal('payloads'),
+  ids: z.array(cidSchema).min(1).max(MAX_PAYLOADS_PER_REQUEST),
+});
+
+const requestSchema = z.discriminatedUnion('kind', [objectRequest, blockRequest, payloadsRequest]);
 export type BlocksRequest = z.infer<typeof requestSchema>;
 
 const objectAnswer = z.strictObject({
@@ -38,9 +50,27 @@ const objectAnswer = z.strictObject({
 
 const blockAnswer = z.strictObject({ status: z.literal('block'), bytes: bytesSchema(BLOCK_BYTES, 1) });
 
+/** Null for a manifest that is not here; content is all of a small payload, null for one whose blocks are asked for. */
+const payload = z.tuple([
+  z.union([z.null(), bytesSchema(MAX_BUNDLED_MANIFEST_BYTES, 1)]),
+  z.union([z.null(), bytesSchema(MAX_BUNDLED_CONTENT_BYTES, 1)]),
+]);
+
+const payloadsAnswer = z.strictObject({
+  status: z.literal('payloads'),
+  /** Of the first ids that were asked for. */
+  payloads: z.array(payload).min(1).max(MAX_PAYLOADS_PER_REQUEST),
+});
+
 const notFound = z.strictObject({ status: z.literal('not-found') });
 
-const answerSchema = z.discriminatedUnion('status', [objectAnswer, blockAnswer, notFound, refusalSchema]);
+const answerSchema = z.discriminatedUnion('status', [
+  objectAnswer,
+  blockAnswer,
+  payloadsAnswer,
+  notFound,
+  refusalSchema,
+]);
 export type BlocksAnswer = Exclude<z.infer<typeof answerSchema>, Refusal>;
 
 export function encodeRequest(request: BlocksRequest): Uint8Array {

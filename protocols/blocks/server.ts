@@ -1,10 +1,14 @@
 import type { CID } from 'multiformats/cid';
+import { decodeManifest, LogError } from '../../src/log/index.ts';
 import type { ProtocolComponents } from '../components.ts';
 import { ProtocolError } from '../errors.ts';
 import { MAX_OBJECT_BYTES } from '../limits.ts';
 import { type Remote, type Session, StreamServer } from '../stream-server.ts';
 import {
   BLOCKS_PROTOCOL,
+  MAX_BUNDLE_BYTES,
+  MAX_BUNDLED_CONTENT_BYTES,
+  MAX_BUNDLED_MANIFEST_BYTES,
   MAX_QUEUED_REQUESTS,
   MAX_STREAMS,
   MAX_STREAMS_PER_PEER,
@@ -45,10 +49,45 @@ function openSession(source: BlockSource, objects: ObjectCache, { signal }: Remo
     async answer(bytes) {
       const request = decodeRequest(bytes);
       if (request.kind === 'object') return encodeAnswer(await objects.part(request.id, request.offset, signal));
+      if (request.kind === 'payloads') return encodeAnswer(await payloadsOf(source, request.ids, signal));
       const block = await source.block(request.manifest, request.index, signal);
       return encodeAnswer(block === undefined ? { status: 'not-found' } : { status: 'block', bytes: block });
     },
   };
+}
+
+type Payload = (BlocksAnswer & { status: 'payloads' })['payloads'][number];
+
+/** As many as fit into one answer. */
+async function payloadsOf(source: BlockSource, ids: readonly CID[], signal: AbortSignal): Promise<BlocksAnswer> {
+  const payloads: Payload[] = [];
+  let room = MAX_BUNDLE_BYTES;
+  for (const id of ids) {
+    const payload = await payloadOf(source, id, signal);
+    room -= payload.reduce((sum, bytes) => sum + (bytes?.length ?? 0), 0);
+    if (room < 0) break;
+    payloads.push(payload);
+  }
+  return { status: 'payloads', payloads };
+}
+
+async function payloadOf(source: BlockSource, id: CID, signal: AbortSignal): Promise<Payload> {
+  const manifest = await source.object(id, signal);
+  if (manifest === undefined || manifest.length > MAX_BUNDLED_MANIFEST_BYTES) return [null, null];
+  const size = sizeOf(manifest);
+  if (size === undefined) return [null, null];
+  const small = size > 0 && size <= MAX_BUNDLED_CONTENT_BYTES;
+  return [manifest, (small && (await source.block(id, 0, signal))) || null];
+}
+
+/** Undefined for an object of another kind. */
+function sizeOf(manifest: Uint8Array): number | undefined {
+  try {
+    return decodeManifest(manifest).size;
+  } catch (error) {
+    if (error instanceof LogError) return undefined;
+    throw error;
+  }
 }
 
 /** Keeps the last object served, so that its parts do not read it again each time: at most one, of bounded size. */

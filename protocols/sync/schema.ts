@@ -1,38 +1,62 @@
-import type { CID } from 'multiformats/cid';
 import * as z from 'zod';
-import { compareBytes, sha256 } from '../../src/log/index.ts';
-import { MAX_SIGNED_HEAD_BYTES, MAX_SIGNED_RECORD_BYTES, MAX_TIPS } from '../limits.ts';
+import { DIGEST_BYTES } from '../../src/log/index.ts';
+import { MAX_ENTRY_BYTES, MAX_SIGNED_HEAD_BYTES } from '../limits.ts';
 import {
   bytesSchema,
   cidSchema,
   decodeMessage,
   encodeMessage,
+  intSchema,
   type Refusal,
   refusalError,
   refusalSchema,
 } from '../messages.ts';
-import { MAX_KNOWN, MAX_PAGE_RECORDS, MAX_WANTED, REQUEST_LIMITS, RESPONSE_LIMITS } from './constants.ts';
+import {
+  MAX_NAMED_BYTES,
+  MAX_NODES_BYTES,
+  MAX_PAGE_ENTRIES,
+  MAX_PREFIXES_BYTES,
+  MAX_SOME_BYTES,
+  MAX_WHOLE_BYTES,
+  REQUEST_LIMITS,
+  RESPONSE_LIMITS,
+  SALT_BYTES,
+} from './constants.ts';
 
-const DIGEST_BYTES = 32;
 const digestSchema = bytesSchema(DIGEST_BYTES, DIGEST_BYTES);
 const headSchema = bytesSchema(MAX_SIGNED_HEAD_BYTES, 1).nullable();
-const recordSchema = bytesSchema(MAX_SIGNED_RECORD_BYTES, 1);
+const countSchema = intSchema(0, Number.MAX_SAFE_INTEGER);
+/** Digests of ids, one after another. */
+const digestsSchema = bytesSchema(MAX_NAMED_BYTES).refine((bytes) => bytes.length % DIGEST_BYTES === 0);
 
 const requestSchema = z.discriminatedUnion('kind', [
-  /** The first request of a stream: who I am and what I have. */
+  /** The first request of a stream, once: who I am and what I have. */
   z.strictObject({
     kind: z.literal('hello'),
     charter: cidSchema,
-    /** `tipsDigest` of the sender's tips: equal digests end the exchange at once. */
+    /** Of the tree of the ids that the sender offers, and how many these are. */
     digest: digestSchema,
-    known: z.array(cidSchema).max(MAX_KNOWN),
-    /** The sender's signed head, or null. */
-    head: headSchema,
+    size: countSchema,
+    /** sha2-256 of the sender's signed head, or null. */
+    head: digestSchema.nullable(),
+    salt: bytesSchema(SALT_BYTES, SALT_BYTES),
+  }),
+  /** The head that the server asked for, or null; and whether the server's is wanted. */
+  z.strictObject({ kind: z.literal('heads'), head: headSchema, want: z.boolean() }),
+  /** What the server has under some prefixes (packed). */
+  z.strictObject({ kind: z.literal('compare'), prefixes: bytesSchema(MAX_PREFIXES_BYTES, 1) }),
+  /** Entries: everything under some prefixes, choices from leaves (packed), by digest; and whether that is all. */
+  z.strictObject({
+    kind: z.literal('want'),
+    whole: bytesSchema(MAX_WHOLE_BYTES),
+    some: bytesSchema(MAX_SOME_BYTES),
+    ids: digestsSchema,
+    last: z.boolean(),
   }),
   /** The next page. */
   z.strictObject({ kind: z.literal('next') }),
-  /** Records by their ids. */
-  z.strictObject({ kind: z.literal('records'), charter: cidSchema, ids: z.array(cidSchema).min(1).max(MAX_WANTED) }),
+  /** How many entries the client has that the server lacks, and the first of them. */
+  z.strictObject({ kind: z.literal('lacks'), count: countSchema, ids: digestsSchema }),
 ]);
 export type SyncRequest = z.infer<typeof requestSchema>;
 
@@ -40,18 +64,22 @@ const answerSchema = z.discriminatedUnion('status', [
   z.strictObject({
     status: z.literal('hello'),
     digest: digestSchema,
-    tips: z.array(cidSchema).max(MAX_TIPS),
-    head: headSchema,
-    records: z.array(recordSchema).max(MAX_PAGE_RECORDS),
-    done: z.boolean(),
+    size: countSchema,
+    head: digestSchema.nullable(),
+    /** The client's head is not known here. */
+    wantsHead: z.boolean(),
+    /** The root (packed); empty when both digests are equal. */
+    node: bytesSchema(MAX_NODES_BYTES),
   }),
+  z.strictObject({ status: z.literal('heads'), head: headSchema }),
+  /** One node (packed) for each prefix, in their order. */
+  z.strictObject({ status: z.literal('nodes'), nodes: bytesSchema(MAX_NODES_BYTES) }),
   z.strictObject({
     status: z.literal('page'),
-    records: z.array(recordSchema).max(MAX_PAGE_RECORDS),
+    entries: z.array(bytesSchema(MAX_ENTRY_BYTES, 1)).max(MAX_PAGE_ENTRIES),
     done: z.boolean(),
   }),
-  /** One place per asked id, in the same order; null where the server does not have it. */
-  z.strictObject({ status: z.literal('records'), records: z.array(recordSchema.nullable()).max(MAX_WANTED) }),
+  z.strictObject({ status: z.literal('noted') }),
   refusalSchema,
 ]);
 export type SyncAnswer = Exclude<z.infer<typeof answerSchema>, Refusal>;
@@ -74,10 +102,4 @@ export function decodeAnswer(bytes: Uint8Array, peer: string): SyncAnswer {
   const answer = decodeMessage(bytes, RESPONSE_LIMITS, answerSchema, peer);
   if (answer.status === 'refused') throw refusalError(answer, peer);
   return answer;
-}
-
-/** 32 bytes that two logs share exactly when they have the same tips, and so the same records. */
-export function tipsDigest(tips: readonly CID[]): Uint8Array {
-  const sorted = tips.map((tip) => tip.bytes).sort(compareBytes);
-  return sha256(...sorted);
 }

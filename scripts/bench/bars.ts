@@ -4,7 +4,7 @@ export interface BarDefinition {
   readonly id: string;
   readonly what: string;
   /** Of the value. */
-  readonly unit: 'ratio' | 'GiB' | '%';
+  readonly unit: 'ratio' | 'GiB' | 'MB' | 'bytes' | '%';
   readonly target: number;
   readonly sense: 'at most' | 'at least';
   /** What the two numbers are; the value is the first divided by the second. */

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { EXIT } from '../../node/cli/exit-codes.ts';
 import type { ContributeDocument, StatusDocument } from '../../node/service/documents.ts';
 import type { Cast, DemoNode } from './node.ts';
 import { kill } from './node.ts';
@@ -20,15 +21,28 @@ export interface Grown {
   readonly verified: { checked: number; total: number };
 }
 
-interface Scene {
+/** Addresses of one node: where it listens, and what others are told to dial. */
+export interface NodeAddresses {
+  readonly listen: string;
+  readonly announce?: string;
+}
+
+export interface Scene {
   readonly cast: Cast;
   readonly tasks: { readonly order: readonly Task[]; readonly linear: string };
   readonly work: string;
   readonly say: (line: string) => void;
+  /** Addresses of the node of a home; without it, a free port of loopback. */
+  readonly addresses?: (home: string) => Promise<NodeAddresses>;
+  /** How often a command is run that ends with "network unreachable"; once unless the network is known to be bad. */
+  readonly attempts?: number;
+  /** Called when all nodes agree, before they are stopped. */
+  readonly onAgreed?: (nodes: readonly DemoNode[]) => Promise<void>;
 }
 
 /** The whole story: a community is made, grows through trouble, and a stranger pulls what came out. */
-export async function growModel({ cast, tasks, work, say }: Scene): Promise<Grown> {
+export async function growModel(scene: Scene): Promise<Grown> {
+  const { cast, tasks, work, say } = scene;
   const contributions: ContributeDocument[] = [];
   const updates = new Map<string, Task>();
   const contribute = async (node: DemoNode, task: Task) => {
@@ -43,9 +57,9 @@ export async function growModel({ cast, tasks, work, say }: Scene): Promise<Grow
   const create = ['community', 'create', '--base', base, '--name', 'vision8', '--open', '--linear', tasks.linear];
   const { community } = await cast.run<{ community: string }>('ada', ...create, '--out', charter);
   say(`community ${community}`);
-  let ada = await joinCommunity(cast, 'ada', charter);
+  let ada = await joinCommunity(scene, 'ada', charter);
   const line = ada.ready.join[0]!;
-  const [bob, cleo] = await Promise.all([joinCommunity(cast, 'bob', line), joinCommunity(cast, 'cleo', line)]);
+  const [bob, cleo] = await Promise.all([joinCommunity(scene, 'bob', line), joinCommunity(scene, 'cleo', line)]);
   say('ada, bob and cleo are connected; bob and cleo joined through ada');
 
   const [t0, t1, t2, t3, t4, t5, t6, t7] = tasks.order as [Task, Task, Task, Task, Task, Task, Task, Task];
@@ -53,7 +67,7 @@ export async function growModel({ cast, tasks, work, say }: Scene): Promise<Grow
   await contribute(bob, t3);
   await until('four updates are out', [ada], (status) => status.log.held === 4);
 
-  const dan = await joinCommunity(cast, 'dan', line);
+  const dan = await joinCommunity(scene, 'dan', line);
   await until('dan has caught up', [dan], (status) => status.log.held === 4);
   say('dan joined after four updates and has caught up');
 
@@ -69,8 +83,10 @@ export async function growModel({ cast, tasks, work, say }: Scene): Promise<Grow
   const recipes = await until('all agree', nodes, (status) => status.log.held === 8 && upToDate(status));
   say(`four nodes, ${new Set(recipes).size === 1 ? 'one recipe' : 'different recipes'}: ${recipes[0]}`);
 
+  await scene.onAgreed?.(nodes);
+
   const merged = join(work, 'merged');
-  await cast.run('eve', 'pull', '--community', dan.ready.join[0]!, '--out', merged);
+  await patiently(scene, 'eve', 'pull', '--community', dan.ready.join[0]!, '--out', merged);
   const verified = await cast.run<{ checked: number; total: number }>('eve', 'verify', merged, '--base', base);
   say(`eve, who took no part, pulled the checkpoint and verified ${verified.checked} of ${verified.total} tensors`);
   await Promise.all(nodes.map((node) => node.api.stop()));
@@ -78,9 +94,23 @@ export async function growModel({ cast, tasks, work, say }: Scene): Promise<Grow
   return { recipes, merged, updates, bytes: sum(contributions), verified: { checked, total } };
 }
 
-async function joinCommunity(cast: Cast, home: string, target: string): Promise<DemoNode> {
-  await cast.run(home, 'join', target, '--base', base, '--listen', LOOPBACK);
-  return cast.startDaemon(home);
+async function joinCommunity(scene: Scene, home: string, target: string): Promise<DemoNode> {
+  const { listen, announce } = (await scene.addresses?.(home)) ?? { listen: LOOPBACK };
+  const where = ['--listen', listen, ...(announce === undefined ? [] : ['--announce', announce])];
+  await patiently(scene, home, 'join', target, '--base', base, ...where);
+  return scene.cast.startDaemon(home);
+}
+
+/** Runs a command, again when the network failed it. What it had fetched is still there. */
+async function patiently({ cast, attempts = 1, say }: Scene, home: string, ...args: string[]): Promise<void> {
+  for (let left = attempts; ; left--) {
+    const { code, stdout, stderr } = await cast.execute(home, ...args, '--json');
+    if (code === 0) return;
+    if (code !== EXIT.network || left <= 1) {
+      throw new Error(`kinmerge ${args.join(' ')} ended with ${code}:\n${stdout}${stderr}`);
+    }
+    say(`${home}: ${args[0]} could not reach the network; once more`);
+  }
 }
 
 /** Resolves when the node has begun a fold and not finished it. */

@@ -42,9 +42,19 @@ export class Cast {
     return JSON.parse(stdout) as T;
   }
 
-  async startDaemon(home: string): Promise<DemoNode> {
+  async startDaemon(home: string, ...options: string[]): Promise<DemoNode> {
     const log = openSync(join(this.work, `${home}.log`), 'a');
-    const args = ['daemon', '--home', join(this.work, home), '--json', '--log-level', 'warn', '--workers', '1'];
+    const args = [
+      'daemon',
+      '--home',
+      join(this.work, home),
+      '--json',
+      '--log-level',
+      'warn',
+      '--workers',
+      '1',
+      ...options,
+    ];
     const child = this.#spawn(args, log);
     closeSync(log);
     const ready = await new Promise<DaemonReady>((resolve, reject) => {

@@ -14,11 +14,14 @@ export const heads = join(fixtures, 'heads.safetensors');
 export const expert = (task: Task) => join(fixtures, `expert-${task}.safetensors`);
 export const testSet = (task: Task) => join(fixtures, `test-${task}.safetensors`);
 
-/** The tasks in a random order, and a file with the names of the model's linear matrices. */
-export async function makeTasks(work: string): Promise<{ order: Task[]; linear: string }> {
+/** The tasks in a random order (`random`: numbers from 0 to 1), and a file with the names of the model's linear matrices. */
+export async function makeTasks(
+  work: string,
+  random: () => number = Math.random,
+): Promise<{ order: Task[]; linear: string }> {
   const order: Task[] = [...TASKS];
   for (let i = order.length - 1; i > 0; i--) {
-    const j = Math.floor(Math.random() * (i + 1));
+    const j = Math.floor(random() * (i + 1));
     [order[i], order[j]] = [order[j]!, order[i]!];
   }
   const model = JSON.parse(await readFile(join(fixtures, 'model.json'), 'utf8')) as { linear_matrices: string[] };

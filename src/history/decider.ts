@@ -54,7 +54,7 @@ export class Decider {
     return copy;
   }
 
-  /** @param measured - of the payload, for an update. A step that lacks comparisons changes nothing. */
+  /** @param measured - of the payload, for an update that is not declined by a sealer's decision. A step that lacks comparisons changes nothing. */
   take(step: Step, measured: Measured | null, pair: PairLookup): Taken {
     const key = stepKey(step);
     const keep = (result: StepResult, norm: number | null = null): Taken => {
@@ -68,13 +68,14 @@ export class Decider {
     const admission = this.#admission;
     if (admission === null) throw new Error('the first step says by which policy');
     if (step.kind === 'take-out') return keep(admission.takeOut(step.update));
-    if (measured === null) throw new Error('an update is decided by its measure');
-    const norm = 'fault' in measured ? null : measured.norm;
     const { update, adopted } = step;
+    const norm = measured === null || 'fault' in measured ? null : measured.norm;
     if (adopted !== undefined) {
+      if (adopted.accepted && norm === null) throw new Error('what is accepted has a norm');
       admission.assume(update.id, adopted.accepted ? norm : null);
       return keep({ id: update.id, ...adopted, gates: [] }, adopted.accepted ? norm : null);
     }
+    if (measured === null) throw new Error('an update is decided by its measure');
     const { id, equivocation, member, budget } = update;
     const next = admission.next({ id, kind: 'update', equivocation, member, budget, payload: measured }, pair);
     if (next.decision === undefined) return { missing: next.missing };

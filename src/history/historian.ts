@@ -1,14 +1,16 @@
 import type { CID } from 'multiformats/cid';
 import type { Decision } from '../kinship/index.ts';
-import type { Charter, Log, Recipe, Rules, Seal, SealSet, SignedRecord, SignedSeal } from '../log/index.ts';
-import { charterRules, encodeRecipe, idKey, idOf, isSealedBy, MERGE_ALGORITHM } from '../log/index.ts';
+import type { Charter, Log, Rules, Seal, SealSet, SignedRecord, SignedSeal, SignedUpdate } from '../log/index.ts';
+import { idKey, isSealedBy } from '../log/index.ts';
 import type { RunOptions } from '../run-options.ts';
-import { EpochChains } from './epoch-chains.ts';
-import { chooseEpoch, headsOf } from './propose.ts';
+import { declinedAhead } from './ahead.ts';
+import { Epochs } from './epochs.ts';
+import { acceptedOf, recipeOf } from './models.ts';
+import { chooseEpoch } from './propose.ts';
 import { describeEpoch, differences } from './seal-content.ts';
 import { amendments, makeSection, type Section, sealedSteps } from './section.ts';
-import { adoptedDecision, type JudgedUpdate, type Step, type StepResult } from './steps.ts';
-import type { AppliedSeal, History, SealAlarm, Snapshot } from './types.ts';
+import { adoptedDecision, type Step, type StepResult } from './steps.ts';
+import type { History, SealAlarm } from './types.ts';
 
 /** Runs steps from the first one on, and gives a result for each. */
 export type Decide = (steps: readonly Step[], options: RunOptions) => Promise<readonly StepResult[]>;
@@ -17,8 +19,16 @@ export interface HistorianOptions {
   readonly charter: Charter;
   /** The community id. */
   readonly charterId: CID;
-  /** Whether a seal's decisions are taken as they are instead of recomputed; never when left out. */
-  readonly adopts?: (seal: SignedSeal) => boolean;
+  /**
+   * Whether a seal's decisions are taken as they are instead of recomputed; never when left out. Told how many records are in
+   * earlier epochs, and asked again at every call: what is not to be adopted any more is recomputed.
+   */
+  readonly adopts?: (seal: SignedSeal, before: number) => boolean;
+  /**
+   * Whether a payload is not here, although its record is held: of a sealed update that was declined. Then the seal's decision
+   * is taken as it is.
+   */
+  readonly lacksPayload?: (payload: CID) => boolean;
 }
 
 /** What the log held at one moment. */
@@ -27,18 +37,6 @@ interface Held {
   readonly frontier: readonly CID[];
   /** Those that their author's equivocation declines in the tail. */
   readonly equivocated: ReadonlySet<SignedRecord>;
-}
-
-/** An epoch that is over. */
-interface Epoch {
-  readonly seal: SignedSeal;
-  readonly section: Section;
-  readonly steps: readonly Step[];
-  readonly results: readonly StepResult[];
-  readonly applied: AppliedSeal;
-  /** Accepted up to its end. */
-  readonly accepted: readonly JudgedUpdate[];
-  readonly after: Rules;
 }
 
 /**
@@ -50,35 +48,36 @@ export class Historian {
   readonly #log: Log;
   readonly #seals: SealSet;
   readonly #decide: Decide;
-  #epochs: Epoch[] = [];
-  /** Keys of the records in the epochs. */
-  #sealed = new Set<string>();
-  #chains = new EpochChains();
-  #snapshot: { readonly seal: SignedSeal; readonly sealed: Snapshot } | undefined;
+  readonly #epochs: Epochs;
 
   constructor(options: HistorianOptions, components: { log: Log; seals: SealSet; decide: Decide }) {
     this.#options = options;
     this.#log = components.log;
     this.#seals = components.seals;
     this.#decide = components.decide;
+    this.#epochs = new Epochs(options);
   }
 
   /** Reads the log once, at the call. Calls must not overlap. */
   async derive(options: RunOptions = {}): Promise<History> {
-    this.#undoConflicts();
+    // A second seal undoes its epoch; so does the time to recompute what was adopted.
+    this.#epochs.keepWhile(
+      ({ seal, applied }, rules, before) =>
+        (applied.replayed || this.#adopts(seal, before)) && this.#signed(seal.seal.number, rules).length === 1,
+    );
     // What comes while decisions are made is for the next call.
     const held = this.#look();
     const { alarm, waiting } = await this.#advance(held, options);
     const tail = this.#tail(held);
-    const steps = [...this.#sealedSteps(), ...tail.steps];
+    const steps = [...this.#epochs.steps, ...tail.steps];
     const results = await this.#decide(steps, options);
-    return { ...this.#summary(tail, results), frontier: held.frontier, alarm, waiting };
+    return { ...this.#summary(tail, steps, results), frontier: held.frontier, alarm, waiting };
   }
 
   /** Steps of everything that is decided now, for a look at what an update at the end would come to. */
   stepsSoFar(): { steps: readonly Step[]; rules: Rules } {
     const tail = this.#tail(this.#look());
-    return { steps: [...this.#sealedSteps(), ...tail.steps], rules: tail.rules };
+    return { steps: [...this.#epochs.steps, ...tail.steps], rules: tail.rules };
   }
 
   /**
@@ -90,38 +89,32 @@ export class Historian {
     const records = history.records.slice(history.seals.at(-1)?.records ?? 0);
     const chosen = chooseEpoch(records);
     if (chosen === null) return null;
-    const chains = this.#chainsWith(chosen.records);
-    const section = this.#section(chosen.records, (signed) => chains.isEquivocated(signed));
-    const { seal } = await this.#compute(section, chosen.frontier, options);
+    const { seal } = await this.#compute(this.#epochOf(chosen.records), chosen.frontier, options);
     return seal;
   }
 
-  /** Drops epochs whose seal is not the only one with its number any more, or whose decisions were adopted and now are to be recomputed. */
-  #undoConflicts(): void {
-    const keep = this.#epochs.findIndex((epoch, place) => {
-      const rules = place === 0 ? charterRules(this.#options.charter) : this.#epochs[place - 1]!.after;
-      const stillAdopted = epoch.applied.replayed || this.#adopts(epoch.seal);
-      return !stillAdopted || this.#signed(epoch.seal.seal.number, rules).length !== 1;
-    });
-    if (keep < 0) return;
-    this.#epochs = this.#epochs.slice(0, keep);
-    this.#sealed = new Set();
-    this.#chains = new EpochChains();
-    for (const { section } of this.#epochs) this.#note(section.records);
+  /** Waiting updates that the next seal declines: nothing will ever depend on their payloads. */
+  declinedAhead(): SignedUpdate[] {
+    const [signed, ...others] = this.#signed(this.#epochs.next, this.#epochs.rules);
+    if (signed === undefined || others.length > 0) return [];
+    return declinedAhead(signed.seal, { log: this.#log, epochs: this.#epochs });
   }
 
   async #advance(held: Held, options: RunOptions): Promise<{ alarm: SealAlarm | null; waiting: SignedSeal | null }> {
     for (;;) {
       options.signal?.throwIfAborted();
-      const number = this.#epochs.length + 1;
-      const candidates = this.#signed(number, this.#rules());
+      const number = this.#epochs.next;
+      const candidates = this.#signed(number, this.#epochs.rules);
       if (candidates.length > 1) {
         const seals = candidates.map(({ id }) => id.toString()).sort();
         return { alarm: { code: 'SEAL_CONFLICT', number, seals }, waiting: null };
       }
       const signed = candidates[0];
       if (signed === undefined) return { alarm: null, waiting: null };
-      if (!signed.seal.frontier.every((id) => held.records.has(idKey(id)))) return { alarm: null, waiting: signed };
+      // A seal that does not follow the last one never will, whatever it waits for.
+      if (this.#epochs.continuedBy(signed.seal) && !signed.seal.frontier.every((id) => held.records.has(idKey(id)))) {
+        return { alarm: null, waiting: signed };
+      }
       const differs = await this.#apply(signed, options);
       if (differs.length > 0) {
         return { alarm: { code: 'SEAL_MISMATCH', number, seal: signed.id.toString(), differs }, waiting: null };
@@ -132,66 +125,47 @@ export class Historian {
   /** Applies a seal whose records are held; returns the fields in which it differs from what follows here. */
   async #apply(signed: SignedSeal, options: RunOptions): Promise<string[]> {
     const { seal } = signed;
-    const last = this.#epochs.at(-1)?.seal.id ?? null;
-    if (seal.previous === null ? last !== null : !seal.previous.equals(last)) return ['previous'];
+    if (!this.#epochs.continuedBy(seal)) return ['previous'];
     if (!seal.charter.equals(this.#options.charterId)) return ['charter'];
-    const records: SignedRecord[] = [];
-    for (const record of this.#log.ancestors(seal.frontier)) {
-      if (!this.#sealed.has(idKey(record.id))) records.push(record);
-    }
+    const records = [...this.#log.ancestors(seal.frontier)].filter((record) => !this.#epochs.has(record));
     if (records.length !== seal.decisions.length) return ['decisions'];
-    const adopt = this.#adopts(signed);
-    const chains = this.#chainsWith(records);
-    const isEquivocated = (record: SignedRecord) => chains.isEquivocated(record);
-    const adopted = adopt ? Array.from(seal.decisions, adoptedDecision) : undefined;
-    const section = this.#section(records, isEquivocated, adopted);
-    const computed = await this.#compute(section, seal.frontier, options);
-    const differs = differences(seal, computed.seal);
+    const adopt = this.#adopts(signed, this.#epochs.size);
+    const section = this.#epochOf(records, { decisions: seal.decisions, all: adopt });
+    const { seal: computed, ...outcome } = await this.#compute(section, seal.frontier, options);
+    const differs = differences(seal, computed);
     if (differs.length > 0) return differs;
-    const before = this.#epochs.at(-1)?.applied.records ?? 0;
-    this.#epochs.push({
-      seal: signed,
-      section,
-      steps: computed.steps,
-      results: computed.results,
-      accepted: computed.accepted,
-      after: computed.after,
-      applied: {
-        number: seal.number,
-        id: signed.id,
-        records: before + records.length,
-        replayed: !adopt,
-      },
-    });
-    this.#note(records);
+    const { number } = seal;
+    const applied = { number, id: signed.id, records: this.#epochs.size + records.length, replayed: !adopt };
+    this.#epochs.push({ seal: signed, section, ...outcome, applied });
     return [];
   }
 
-  /** What a seal of this section says. */
+  /** What a seal of this section says, and what follows from it. */
   async #compute(section: Section, frontier: readonly CID[], options: RunOptions) {
     const steps = sealedSteps(section);
-    const before = this.#sealedSteps();
+    const before = this.#epochs.steps;
     const all = await this.#decide([...before, ...steps], options);
-    const results = all.slice(before.length);
     const accepted = acceptedOf([...before, ...steps], all);
     const { effective, after } = amendments(section);
     const seal: Seal = {
       version: 1,
       charter: this.#options.charterId,
-      number: this.#epochs.length + 1,
-      previous: this.#epochs.at(-1)?.seal.id ?? null,
+      number: this.#epochs.next,
+      previous: this.#epochs.last?.id ?? null,
       frontier: [...frontier],
       amendments: effective.map(({ id }) => id),
       accepted: accepted.length,
-      recipe: this.#recipe(accepted).recipeId,
-      ...describeEpoch(section, results),
+      recipe: recipeOf(this.#options, accepted).recipeId,
+      ...describeEpoch(section, all.slice(before.length)),
     };
-    return { seal, steps, results, accepted, after };
+    return { seal, steps, accepted, after };
   }
 
-  #summary(tail: Section, results: readonly StepResult[]): Omit<History, 'frontier' | 'alarm' | 'waiting'> {
-    const steps = [...this.#sealedSteps(), ...tail.steps];
-    const updates = steps.flatMap((step) => (step.kind === 'update' ? [step.update] : []));
+  #summary(
+    tail: Section,
+    steps: readonly Step[],
+    results: readonly StepResult[],
+  ): Omit<History, 'frontier' | 'alarm' | 'waiting'> {
     const decisions = new Map<string, Decision>();
     const takenOut = new Set<string>();
     for (const [place, step] of steps.entries()) {
@@ -200,18 +174,18 @@ export class Historian {
       else if (step.kind === 'take-out' && result === true) takenOut.add(step.update);
     }
     const accepted = acceptedOf(steps, results);
-    const last = this.#epochs.at(-1);
+    const { last, sealed, seals, rules, records } = this.#epochs;
     return {
-      records: [...this.#epochs.flatMap(({ section }) => section.records), ...tail.records],
-      updates,
+      records: [...records, ...tail.records],
+      updates: steps.flatMap((step) => (step.kind === 'update' ? [step.update] : [])),
       decisions,
       accepted,
       takenOut,
-      ...this.#recipe(accepted),
-      seal: last === undefined ? null : { number: last.applied.number, id: last.seal.id },
-      sealed: this.#sealedSnapshot(),
-      seals: this.#epochs.map(({ applied }) => applied),
-      rules: this.#rules(),
+      ...recipeOf(this.#options, accepted),
+      seal: last,
+      sealed,
+      seals,
+      rules,
     };
   }
 
@@ -225,80 +199,39 @@ export class Historian {
   }
 
   #tail({ records, equivocated }: Held): Section {
-    const tail: SignedRecord[] = [];
-    for (const [key, signed] of records) if (!this.#sealed.has(key)) tail.push(signed);
+    const tail = [...records.values()].filter((signed) => !this.#epochs.has(signed));
     return this.#section(tail, (signed) => equivocated.has(signed));
+  }
+
+  /** These records as an epoch: what is known of their authors' chains ends with them. */
+  #epochOf(
+    records: readonly SignedRecord[],
+    sealed?: { readonly decisions: Uint8Array; readonly all: boolean },
+  ): Section {
+    const chains = this.#epochs.chainsWith(records);
+    const isEquivocated = (signed: SignedRecord) => chains.isEquivocated(signed);
+    if (sealed === undefined) return this.#section(records, isEquivocated);
+    const lacks = this.#options.lacksPayload;
+    return this.#section(records, isEquivocated, (place, payload) =>
+      sealed.all || lacks?.(payload) === true ? adoptedDecision(sealed.decisions[place]!) : undefined,
+    );
   }
 
   #section(
     records: Iterable<SignedRecord>,
     isEquivocated: (signed: SignedRecord) => boolean,
-    adopted?: readonly ReturnType<typeof adoptedDecision>[],
+    adopted?: (place: number, payload: CID) => ReturnType<typeof adoptedDecision>,
   ): Section {
-    const salt = (this.#epochs.at(-1)?.seal.id ?? this.#options.charterId).bytes;
-    const input = { records, salt, rules: this.#rules(), isEquivocated };
-    return makeSection(adopted === undefined ? input : { ...input, adopted }, { log: this.#log });
-  }
-
-  #rules(): Rules {
-    return this.#epochs.at(-1)?.after ?? charterRules(this.#options.charter);
+    const { salt, rules } = this.#epochs;
+    const input = { records, salt, rules, isEquivocated, ...(adopted && { adopted }) };
+    return makeSection(input, { log: this.#log });
   }
 
   #signed(number: number, { sealers }: Rules): SignedSeal[] {
     return this.#seals.withNumber(number).filter((signed) => isSealedBy(signed, sealers));
   }
 
-  #adopts(seal: SignedSeal): boolean {
-    return this.#options.adopts?.(seal) ?? false;
+  #adopts(seal: SignedSeal, before: number): boolean {
+    return this.#options.adopts?.(seal, before) ?? false;
   }
-
-  #sealedSteps(): Step[] {
-    return this.#epochs.flatMap(({ steps }) => steps);
-  }
-
-  #note(records: readonly SignedRecord[]): void {
-    for (const { id } of records) this.#sealed.add(idKey(id));
-    this.#chains.add(records);
-  }
-
-  /** The chains of the epochs with these records besides. */
-  #chainsWith(records: readonly SignedRecord[]): EpochChains {
-    const chains = this.#chains.fork();
-    chains.add(records);
-    return chains;
-  }
-
-  #sealedSnapshot(): Snapshot | null {
-    const last = this.#epochs.at(-1);
-    if (last === undefined) return null;
-    if (this.#snapshot?.seal !== last.seal) {
-      const { accepted, applied, seal } = last;
-      const frontier = headsOf(this.#epochs.flatMap(({ section }) => section.records));
-      const sealed = { ...this.#recipe(accepted), accepted, frontier, seal: { number: applied.number, id: seal.id } };
-      this.#snapshot = { seal, sealed };
-    }
-    return this.#snapshot.sealed;
-  }
-
-  #recipe(accepted: readonly JudgedUpdate[]): { recipe: Recipe; recipeId: CID } {
-    const { charter, charterId } = this.#options;
-    const updates = accepted.map(({ cid }) => cid);
-    const recipe: Recipe = {
-      version: 1,
-      charter: charterId,
-      algorithm: MERGE_ALGORITHM,
-      updates,
-      merge: charter.merge,
-    };
-    return { recipe, recipeId: idOf(encodeRecipe(recipe)) };
-  }
-}
-
-function acceptedOf(steps: readonly Step[], results: readonly StepResult[]): JudgedUpdate[] {
-  const accepted = new Map<string, JudgedUpdate>();
-  for (const [place, step] of steps.entries()) {
-    if (step.kind === 'update' && (results[place] as Decision).accepted) accepted.set(step.update.id, step.update);
-    else if (step.kind === 'take-out') accepted.delete(step.update);
-  }
-  return [...accepted.values()];
 }

@@ -24,13 +24,13 @@ export interface SectionInput {
   readonly rules: Rules;
   /** Whether the author's equivocation, as far as it is known up to this section, declines the record. */
   isEquivocated(signed: SignedRecord): boolean;
-  /** A sealer's decisions in canonical order, to take as they are. */
-  readonly adopted?: readonly (AdoptedDecision | undefined)[];
+  /** A sealer's decision on the update at this place, where it is taken as it is. */
+  adopted?(place: number, payload: CID): AdoptedDecision | undefined;
 }
 
 /** Orders the records of a section and says what happens in it. */
 export function makeSection(input: SectionInput, { log }: { log: Pick<Log, 'totals'> }): Section {
-  const { salt, rules, adopted } = input;
+  const { salt, rules } = input;
   const byKey = new Map<string, SignedRecord>();
   for (const signed of input.records) byKey.set(idKey(signed.id), signed);
   const records = canonicalOrder(byKey.values(), salt).map((id) => byKey.get(idKey(id))!);
@@ -50,7 +50,7 @@ export function makeSection(input: SectionInput, { log }: { log: Pick<Log, 'tota
         budget: { updates, bytes, most: rules.budgets },
       };
       places.set(update.id, steps.length);
-      const decision = adopted?.[place];
+      const decision = input.adopted?.(place, record.payload);
       steps.push(decision === undefined ? { kind: 'update', update } : { kind: 'update', update, adopted: decision });
     } else if (record.kind === 'revocation') {
       const target = record.target.toString();

@@ -1,4 +1,5 @@
 import { idKey } from './canonical.ts';
+import { IdTree } from './id-tree.ts';
 import type { Past } from './past.ts';
 import type { SignedRecord } from './record-types.ts';
 import type { ChainTotals } from './validity.ts';
@@ -16,6 +17,8 @@ export interface Entry {
 
 /** All records in memory, held and waiting ones, and which of them name a record as a parent. */
 export class Entries {
+  /** Ids of all of them. */
+  readonly ids = new IdTree();
   readonly #entries = new Map<string, Entry>();
   /** Children by parent, held and waiting ones, also of parents never seen. */
   readonly #children = new Map<string, Set<string>>();
@@ -35,6 +38,7 @@ export class Entries {
 
   add(entry: Entry): void {
     this.#entries.set(entry.key, entry);
+    this.ids.add(entry.signed.id);
     for (const parent of entry.signed.record.parents) {
       const parentKey = idKey(parent);
       const children = this.#children.get(parentKey);
@@ -45,6 +49,7 @@ export class Entries {
 
   remove(entry: Entry): void {
     this.#entries.delete(entry.key);
+    this.ids.delete(entry.signed.id);
     for (const parent of entry.signed.record.parents) {
       const parentKey = idKey(parent);
       const children = this.#children.get(parentKey);

@@ -3,11 +3,14 @@ import { authorKey } from './author-key.ts';
 import { idKey, sortedIds } from './canonical.ts';
 import { Chains, type Equivocation } from './chains.ts';
 import { LogError } from './errors.ts';
+import { IdTree } from './id-tree.ts';
 import { MAX_PARENTS } from './record.ts';
 import type { SignedRecord } from './record-types.ts';
 
 /** The held records, which of them are heads, and their authors' chains. A record enters after all its parents. */
 export class HeldSet {
+  /** Ids of the held records. */
+  readonly ids = new IdTree();
   readonly #records = new Map<string, SignedRecord>();
   /** Held records without held children, in the order in which they became held. */
   readonly #heads = new Map<string, SignedRecord>();
@@ -46,6 +49,7 @@ export class HeldSet {
    */
   add(key: string, signed: SignedRecord, bytes: number): Equivocation | null {
     this.#records.set(key, signed);
+    this.ids.add(signed.id);
     for (const parent of signed.record.parents) this.#heads.delete(idKey(parent));
     this.#heads.set(key, signed);
     return this.#chains.add(signed, bytes);

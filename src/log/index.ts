@@ -7,6 +7,7 @@
  * - `log`: which records are held, which are pending and why, heads and equivocations
  * - `log-state`: what `log` remembers, made of `entries`, `held`, `chains`, `pending`, `payloads` and `invalid`;
  *   `intake` changes it, `pending-queries` asks what is to be fetched
+ * - `id-tree`: a set of ids as a Merkle tree, by which two logs find how they differ; `entry`: what travels between logs
  * - `order`: the canonical order of held records
  * - `canonical`, `fields`, `text`: strict dag-cbor and the checks that the codecs share
  *
@@ -69,6 +70,19 @@ export {
   MAX_CHECKPOINT_BYTES,
   MAX_CHECKPOINT_FILES,
 } from './checkpoint.ts';
+export {
+  decodeEntry,
+  encodeEntry,
+  entryCharter,
+  entryId,
+  entryParents,
+  isNewer,
+  isSealEntry,
+  type LogEntry,
+  MAX_ENTRY_BYTES,
+  type SealEntry,
+  sealEntry,
+} from './entry.ts';
 export { LogError, type LogErrorCode } from './errors.ts';
 export {
   decodeSignedHead,
@@ -83,6 +97,7 @@ export {
   type SignedHead,
   signHead,
 } from './head.ts';
+export { type IdSubtree, type Ids, IdTree, MAX_LEAF_IDS, treeId, treeKey, treeKeyBytes, treeKeyOf } from './id-tree.ts';
 export { MAX_REMEMBERED_INVALID } from './invalid.ts';
 export {
   generateKey,

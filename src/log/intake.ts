@@ -80,7 +80,8 @@ export class Intake {
       this.#reject(key, validity, change);
       return { outcome: 'invalid', code: validity.code, message: validity.message, change };
     }
-    if (this.#isExcess(key, signed)) return { outcome: 'refused', change };
+    // What the node itself has stored was judged when it came: its own order of reading must not change what is held.
+    if (source !== undefined && this.#isExcess(key, signed)) return { outcome: 'refused', change };
     const totals = validity.verdict === 'valid' ? validity.totals : null;
     const entry: Entry = { key, signed, held: false, totals, past: null };
     this.#learnPast(entry);
@@ -122,7 +123,7 @@ export class Intake {
 
   /**
    * A budget is summed along one chain, so an author that forks its chain begins anew with every branch. What an
-   * equivocator may fill is its budget once; no decision depends on the rest, unless another author built on it.
+   * equivocator may fill is its budget once; no decision depends on the rest, unless another author or a seal built on it.
    */
   #isExcess(key: string, signed: SignedRecord): boolean {
     if (!this.#held.chains.flagged(signed)) return false;
@@ -133,10 +134,20 @@ export class Intake {
     const { budgets } = this.#context.charter;
     const size = (payload === null ? 0 : this.#payloads.size(idKey(payload))) ?? 0;
     if (used.updates + waiting < budgets.updates && used.bytes + size <= budgets.bytes) return false;
-    for (const child of this.#entries.children(key)) {
-      if (authorKey(this.#entries.get(child)!.signed.record.author) !== authorKey(author)) return false;
+    return !this.#isBuiltOn(key, authorKey(author));
+  }
+
+  /** Whether a record of another author descends from it, held or waiting, or a seal is waiting for it. */
+  #isBuiltOn(key: string, author: string): boolean {
+    const own = new Set([key]);
+    for (const record of own) {
+      if (this.#seals.hasInFrontier(record)) return true;
+      for (const child of this.#entries.children(record)) {
+        if (authorKey(this.#entries.get(child)!.signed.record.author) !== author) return true;
+        own.add(child);
+      }
     }
-    return true;
+    return false;
   }
 
   /** Judges again what may have changed, and follows the consequences. A queue, not recursion: chains are long. */

@@ -5,6 +5,7 @@ import type { Equivocation } from './chains.ts';
 import type { Charter } from './charter.ts';
 import { Entries } from './entries.ts';
 import { HeldSet } from './held.ts';
+import type { Ids } from './id-tree.ts';
 import { Intake, knownOf } from './intake.ts';
 import { InvalidMemory } from './invalid.ts';
 import type { LogState } from './log-state.ts';
@@ -12,7 +13,7 @@ import type { AddResult, LogChange, LogOptions, Missing, PendingInfo } from './l
 import { charterPast, latestPast, type Past } from './past.ts';
 import { PayloadFacts } from './payloads.ts';
 import { DEFAULT_PENDING_LIMITS, PendingPool } from './pending.ts';
-import { missingParts, payloadRoom, pendingInfos } from './pending-queries.ts';
+import { missingParts, payloadRoom, payloadWanted, pendingInfos } from './pending-queries.ts';
 import type { SignedRecord } from './record-types.ts';
 import { SealSet } from './seal-set.ts';
 import type { ChainTotals, KnownRecord } from './validity.ts';
@@ -35,13 +36,15 @@ export class Log {
     const limits = { ...DEFAULT_PENDING_LIMITS, ...options.limits };
     this.#charter = charter;
     this.charterPast = charterPast(charter);
+    const entries = new Entries();
+    const held = new HeldSet();
     this.#state = {
-      entries: new Entries(),
-      held: new HeldSet(),
+      entries,
+      held,
       pool: new PendingPool(limits),
       invalid: new InvalidMemory(),
       payloads: new PayloadFacts(),
-      seals: new SealSet(charter.sealers.keys),
+      seals: new SealSet(charter.sealers.keys, [held.ids, entries.ids]),
       payloadBytes: limits.payloadBytes,
     };
     this.#intake = new Intake(this.#state, { charter, charterPast: this.charterPast, charterId, now });
@@ -59,6 +62,16 @@ export class Log {
   /** Number of held records. */
   get size(): number {
     return this.#state.held.size;
+  }
+
+  /** Ids of the held records and of the known seals, as entries: for comparison with other logs. */
+  get ids(): Ids {
+    return this.#state.held.ids;
+  }
+
+  /** The same, and the waiting records. */
+  get knownIds(): Ids {
+    return this.#state.entries.ids;
   }
 
   /** Number of waiting records. */
@@ -106,6 +119,11 @@ export class Log {
   /** A held record. */
   get(id: CID): SignedRecord | undefined {
     return this.#state.held.get(id);
+  }
+
+  /** A held or waiting record. */
+  find(id: CID): SignedRecord | undefined {
+    return this.#state.entries.get(idKey(id))?.signed;
   }
 
   /** All held records, parents before children. */
@@ -172,6 +190,16 @@ export class Log {
    */
   hasPayloadRoom(signed: SignedRecord, size: number): boolean {
     return payloadRoom(this.#state, signed, size);
+  }
+
+  /**
+   * Whether the bytes of a payload are to be fetched: its size is known, it is not stored, a waiting record that is
+   * valid as far as its chain goes names it, and there is room for it.
+   *
+   * @param besides - bytes that others are about to take of that room
+   */
+  wantsPayload(payload: CID, besides = 0): boolean {
+    return payloadWanted(this.#state, idKey(payload), besides);
   }
 
   /** Size of a payload, where its manifest was seen. */

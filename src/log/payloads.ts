@@ -27,6 +27,11 @@ export class PayloadFacts {
     return fact !== undefined && (fact.pinned || fact.users.size > 0);
   }
 
+  /** Keys of the waiting records that name the payload. */
+  users(payload: string): ReadonlySet<string> {
+    return this.#facts.get(payload)?.users ?? NOBODY;
+  }
+
   /** The bytes of the payload are no longer stored. Payloads of held records always are. */
   forget(payload: string): void {
     const fact = this.#facts.get(payload);
@@ -111,6 +116,8 @@ export class PayloadFacts {
     }
   }
 }
+
+const NOBODY: ReadonlySet<string> = new Set();
 
 function waitingBytesOf({ size, stored, users, pinned }: Fact): number {
   return stored && !pinned && users.size > 0 ? (size ?? 0) : 0;

@@ -62,6 +62,22 @@ export function missingParts(state: LogState): Missing {
   return { records: [...records.values()], manifests: [...manifests.values()], payloads: [...wanted.values()] };
 }
 
+/** Whether `missingParts` names the payload, or would when others were held: it is not stored, and worth its bytes. */
+export function payloadWanted(
+  { entries, held, payloads, payloadBytes }: LogState,
+  payload: string,
+  besides: number,
+): boolean {
+  const size = payloads.size(payload);
+  if (size === undefined || payloads.stored(payload)) return false;
+  const room = payloads.waitingBytes + besides + size <= payloadBytes;
+  for (const user of payloads.users(payload)) {
+    const { signed, totals } = entries.get(user)!;
+    if (totals !== null && (room || held.hasAll(signed.record.parents))) return true;
+  }
+  return false;
+}
+
 /** Whether there is room for the bytes of a record's payload, as `Log.hasPayloadRoom` describes it. */
 export function payloadRoom(
   { held, payloads, payloadBytes }: LogState,

@@ -2,6 +2,8 @@ import type { CID } from 'multiformats/cid';
 import { authorKey } from './author-key.ts';
 import { compareBytes, idKey } from './canonical.ts';
 import { MAX_SEALERS } from './charter-fields.ts';
+import { sealEntry } from './entry.ts';
+import type { IdTree } from './id-tree.ts';
 import type { SealSignature, SignedSeal } from './seal.ts';
 
 /** How far a seal's number may be ahead of those that are known without a gap: what is further ahead comes later. */
@@ -26,10 +28,19 @@ export class SealSet {
   readonly #byNumber = new Map<number, Map<string, SignedSeal>>();
   readonly #numbers = new Map<string, number>();
   readonly #sealers = new Set<string>();
+  /** How many of the seals name a record in their frontier. */
+  readonly #frontiers = new Map<string, number>();
+  readonly #trees: readonly IdTree[];
+  /** Entries by the tree's key. */
+  readonly #entries = new Map<string, SignedSeal>();
   #gapless = 0;
 
-  /** @param sealers - the charter's */
-  constructor(sealers: readonly Uint8Array[]) {
+  /**
+   * @param sealers - the charter's
+   * @param trees - get the entry ids of the seals that are kept
+   */
+  constructor(sealers: readonly Uint8Array[], trees: readonly IdTree[] = []) {
+    this.#trees = trees;
     this.trust(sealers);
   }
 
@@ -49,6 +60,20 @@ export class SealSet {
   get(id: CID): SignedSeal | undefined {
     const number = this.#numbers.get(idKey(id));
     return number === undefined ? undefined : this.#byNumber.get(number)!.get(idKey(id));
+  }
+
+  /** The seal that travels under this id (`sealEntry`). */
+  byEntry(id: CID): SignedSeal | undefined {
+    return this.#entries.get(idKey(id));
+  }
+
+  /**
+   * Whether a seal names the record in its frontier.
+   *
+   * @param record - its key
+   */
+  hasInFrontier(record: string): boolean {
+    return this.#frontiers.has(record);
   }
 
   /** Those with this number, in no order that means anything. */
@@ -96,12 +121,40 @@ export class SealSet {
     this.#byNumber.set(seal.number, others);
     this.#numbers.set(idKey(id), seal.number);
     while (this.#byNumber.has(this.#gapless + 1)) this.#gapless++;
-    if (before !== undefined) return { outcome, kept, dropped: before };
+    this.#list(kept);
+    if (before !== undefined) {
+      this.#unlist(before);
+      return { outcome, kept, dropped: before };
+    }
     const dropped = [...others.values()].find((other) => !this.#isKept(other, [...others.values()]));
     if (dropped === undefined) return { outcome, kept };
     others.delete(idKey(dropped.id));
     this.#numbers.delete(idKey(dropped.id));
+    this.#unlist(dropped);
     return { outcome, kept, dropped };
+  }
+
+  #list(signed: SignedSeal): void {
+    const { id } = sealEntry(signed);
+    this.#entries.set(idKey(id), signed);
+    for (const tree of this.#trees) tree.add(id);
+    this.#count(signed, 1);
+  }
+
+  #unlist(signed: SignedSeal): void {
+    const { id } = sealEntry(signed);
+    this.#entries.delete(idKey(id));
+    for (const tree of this.#trees) tree.delete(id);
+    this.#count(signed, -1);
+  }
+
+  #count({ seal }: SignedSeal, change: 1 | -1): void {
+    for (const id of seal.frontier) {
+      const key = idKey(id);
+      const count = (this.#frontiers.get(key) ?? 0) + change;
+      if (count > 0) this.#frontiers.set(key, count);
+      else this.#frontiers.delete(key);
+    }
   }
 
   /** It is among the two smallest of one of its sealers. */

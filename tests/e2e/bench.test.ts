@@ -29,6 +29,7 @@ const MERGE_BARS = [
   ...EIGEN,
   'merge.webgpu.difference',
 ];
+const NETWORK_BARS = ['sync.equal', 'sync.diff', 'start.10000', 'start.10000.memory', 'catchup.1000'];
 /** What these compare with, or run on, may be absent on a machine: torch, numpy on OpenBLAS, an adapter. */
 const MAY_LACK: readonly string[] = [
   'codec.torch.rate',
@@ -149,5 +150,18 @@ describe('the benchmark of the merge', { timeout: PATIENT_MS }, () => {
     expect(stderr.split('\n')[0]).toMatch(/needs [\d.]+ GiB of disk in .*, which has [\d.]+ GiB free/);
     const { bars } = JSON.parse(stdout) as Document;
     expect(bars).toMatchObject([{ id: 'merge.llama.memory', holds: true }]);
+  });
+});
+
+describe('the benchmark of the network', { timeout: PATIENT_MS }, () => {
+  test('prints every bar, and what syncs, starts, catching up and deciding cost', async () => {
+    const { tables, notes } = await quickDocument('network', NETWORK_BARS);
+    expect(notes.filter((note) => note.startsWith('stopped'))).toEqual([]);
+    expect(tables.map(({ title }) => title)).toEqual([
+      expect.stringContaining('one sync'),
+      expect.stringContaining('start of a daemon'),
+      expect.stringContaining('catch-up'),
+      expect.stringContaining('contributions'),
+    ]);
   });
 });

@@ -3,7 +3,8 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { generateKeyPair } from '@libp2p/crypto/keys';
 import { multiaddr } from '@multiformats/multiaddr';
-import { createHost, encodeUpdate, sync, updatesTopic } from '../../protocols/index.ts';
+import type { CID } from 'multiformats/cid';
+import { createHost, encodeUpdate, fixedSource, sync, updatesTopic } from '../../protocols/index.ts';
 import { encodeSigned, keyFromSeed, parseId, type SignedRecord } from '../../src/log/index.ts';
 import { follow, testId } from '../unit/log/helpers.ts';
 
@@ -25,10 +26,11 @@ function made(n: number, prev: SignedRecord | null): SignedRecord {
   return follow(keyFromSeed(seed), charter, prev, [], { payload: testId(1_000_000 + n), title: `flood ${n}` });
 }
 
-const flood: Uint8Array[] = [];
+const flood: { id: CID; bytes: Uint8Array }[] = [];
 for (let i = 0; i < records; i++) {
   const root = made(i, null);
-  flood.push(encodeSigned(way === 'sync' ? root : made(i, root)));
+  const signed = way === 'sync' ? root : made(i, root);
+  flood.push({ id: signed.id, bytes: encodeSigned(signed) });
 }
 
 const host = await createHost(
@@ -39,17 +41,7 @@ const host = await createHost(
     communities: [charter],
   },
   {
-    sync: sync({
-      source: {
-        charter,
-        tips: () => [testId(5)],
-        known: () => [testId(5)],
-        has: () => false,
-        recordsSince: () => (way === 'sync' ? flood : []),
-        record: () => undefined,
-        head: () => null,
-      },
-    }),
+    sync: sync({ source: fixedSource(charter, way === 'sync' ? flood : []) }),
   },
 );
 const topic = updatesTopic(charter);
@@ -60,8 +52,8 @@ await host.dial(addresses.map((address) => multiaddr(address)));
 if (way === 'gossip') {
   while (host.services.gossip.getSubscribers(topic).length === 0)
     await new Promise((resolve) => setTimeout(resolve, 20));
-  for (const record of flood) {
-    await host.services.gossip.publish(topic, encodeUpdate({ record, payload: null }));
+  for (const { bytes } of flood) {
+    await host.services.gossip.publish(topic, encodeUpdate({ record: bytes, payload: null }));
     // The node drops what comes faster than it judges; a cunning peer stays just below that.
     await new Promise((resolve) => setTimeout(resolve, 1));
   }

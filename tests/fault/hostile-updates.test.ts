@@ -3,7 +3,7 @@ import * as dagCbor from '@ipld/dag-cbor';
 import { describe, expect, test } from 'vitest';
 import { loadKey } from '../../node/home/keys.ts';
 import { judgeUpdate } from '../../node/net/gossip-judge.ts';
-import { blocks, encodeUpdate, MAX_INLINE_PAYLOAD_BYTES, sync } from '../../protocols/index.ts';
+import { blocks, encodeUpdate, fixedSource, MAX_INLINE_PAYLOAD_BYTES, sync } from '../../protocols/index.ts';
 import { decodeSigned, encodeSigned, generateKey, LogError } from '../../src/log/index.ts';
 import { testId } from '../unit/log/helpers.ts';
 import {
@@ -220,7 +220,9 @@ describe('an author who signs two records with one seq', () => {
       await peer.announce(update);
       await eventually(() => expect(node.community.book.log.state(update.signed.id)).toBe('held'));
     }
-    expect((await node.service.why(one.signed.id.toString())).verdict).toBe('accepted');
+    await eventually(async () => {
+      expect((await node.service.why(one.signed.id.toString())).verdict).toBe('accepted');
+    });
     for (const update of [later, other]) {
       await peer.announce(update);
       await eventually(() => expect(node.community.book.log.state(update.signed.id)).toBe('held'));
@@ -266,7 +268,7 @@ describe('a record that waits', () => {
     await eventually(async () => {
       const status = await node.service.status();
       expect(status.log).toMatchObject({ held: 0, pending: 1 });
-      expect(status.waiting).toEqual([
+      expect(status.waiting).toMatchObject([
         {
           update: update.signed.id.toString(),
           waitsFor: expect.arrayContaining([`record ${missing.signed.id}`]),
@@ -301,8 +303,17 @@ describe('a record that waits', () => {
     await eventually(() => expect(asked).toBeGreaterThan(0));
     await settle();
     expect(node.community.book.log.state(update.signed.id)).toBe('pending');
-    expect((await node.service.status()).waiting).toEqual([
-      { update: update.signed.id.toString(), waitsFor: [`payload ${update.manifest.id}`] },
+    const asking = Date.now() - 1;
+    const { waiting } = await node.service.status();
+    expect(waiting[0]?.tries).toBeGreaterThan(0);
+    expect(waiting).toEqual([
+      {
+        update: update.signed.id.toString(),
+        waitsFor: [`payload ${update.manifest.id}`],
+        tries: expect.any(Number),
+        nextTry: expect.toSatisfy((time) => time === null || time >= asking),
+        lastError: { code: 'BAD_BYTES', message: expect.stringContaining(liar.host.peerId.toString()) },
+      },
     ]);
     await takesGoodUpdate(pond, node);
     await stranger(pond, node, { blocks: serve(update.payload) });
@@ -316,17 +327,7 @@ describe('a record that waits', () => {
     const good = await updateOf(pond, generateKey(), payloadOf(pond, 1));
     const forged = encodeSigned({ ...good.signed, signature: good.signed.signature.map((byte) => byte ^ 1) });
     const liar = await stranger(pond, node, {
-      sync: sync({
-        source: {
-          charter: pond.charterId,
-          tips: () => [good.signed.id],
-          known: () => [good.signed.id],
-          has: () => false,
-          recordsSince: () => [forged],
-          record: () => forged,
-          head: () => null,
-        },
-      }),
+      sync: sync({ source: fixedSource(pond.charterId, [{ id: good.signed.id, bytes: forged }]) }),
     });
     await eventually(() =>
       expect(lines).toContainEqual(

@@ -9,7 +9,7 @@ import { expect, onTestFinished } from 'vitest';
 import type { Community } from '../../node/core/community.ts';
 import { loadOrCreateKey } from '../../node/home/keys.ts';
 import type { HomePaths } from '../../node/home/paths.ts';
-import { Network } from '../../node/net/network.ts';
+import { Network, type NetworkOptions } from '../../node/net/network.ts';
 import { PeerBook } from '../../node/net/peer-book.ts';
 import { LocalService } from '../../node/service/local.ts';
 import { createHost, encodeUpdate, type HostServices, updatesTopic } from '../../protocols/index.ts';
@@ -37,7 +37,13 @@ export interface TestNode {
 /** A node as the daemon makes it, in this process. */
 export async function startNode(
   pond: Pond,
-  options: { fold?: boolean; logger?: pino.Logger; peers?: readonly TestNode[]; home?: HomePaths } = {},
+  options: {
+    fold?: boolean;
+    logger?: pino.Logger;
+    peers?: readonly TestNode[];
+    home?: HomePaths;
+    network?: Partial<NetworkOptions>;
+  } = {},
 ): Promise<TestNode> {
   const home = options.home ?? (await newHome(pond));
   const logger = options.logger ?? silent;
@@ -46,7 +52,7 @@ export async function startNode(
   const book = new PeerBook({ path: home.peers });
   for (const peer of options.peers ?? []) book.learn(peer.network.peerId, peer.network.addresses(), 'configured');
   const network = await Network.start(
-    { listen: ['/ip4/127.0.0.1/tcp/0'], charterBytes: pond.charterBytes },
+    { listen: ['/ip4/127.0.0.1/tcp/0'], charterBytes: pond.charterBytes, ...options.network },
     {
       community,
       key: await loadOrCreateKey(home.nodeKey),

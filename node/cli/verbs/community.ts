@@ -2,15 +2,16 @@ import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { defaultSettings, type EncoderChoice } from '../../../src/choose/index.ts';
 import { DEFAULT_POLICY } from '../../../src/kinship/index.ts';
-import { MAX_SCALE_FACTOR } from '../../../src/log/index.ts';
+import { compareBytes, keyFromText, keyToText, MAX_SCALE_FACTOR } from '../../../src/log/index.ts';
 import { createCommunity, DEFAULT_BUDGET } from '../../community/create.ts';
 import { NodeError } from '../../errors.ts';
 import type { CommonOptions, Register } from '../context.ts';
 import { EXIT } from '../exit-codes.ts';
-import { parseCount, parseNumber, parseShare } from '../parse.ts';
+import { collectKeys, parseCount, parseNumber, parseShare } from '../parse.ts';
 import { USUAL_FACTOR } from './encoder-options.ts';
+import { type LimitOptions, limitsFrom, withLimitOptions } from './limit-options.ts';
 
-interface CreateVerbOptions extends CommonOptions {
+interface CreateVerbOptions extends CommonOptions, LimitOptions {
   readonly base: string;
   readonly name: string;
   readonly out: string;
@@ -19,21 +20,15 @@ interface CreateVerbOptions extends CommonOptions {
   readonly variant: string;
   readonly alpha: number;
   readonly scale: number;
-  readonly duplicate?: number;
-  readonly opposite?: number;
-  readonly kinshipMin?: number;
-  readonly kinshipMax?: number;
-  readonly normMin?: number;
-  readonly normMax?: number;
-  readonly minReference?: number;
-  readonly maxPayload?: number;
-  readonly maxDensity?: number;
   readonly density?: number;
   readonly mode?: 'global' | 'tensor';
   readonly scaleUnit?: 'deviation' | 'magnitude';
   readonly scaleFactor?: number;
   readonly budgetUpdates: number;
   readonly budgetBytes: number;
+  readonly sealer?: string[];
+  /** False after --no-sealers. */
+  readonly sealers: boolean;
 }
 
 export function communityVerbs(program: Command, register: Register): void {
@@ -49,16 +44,8 @@ export function communityVerbs(program: Command, register: Register): void {
     .option('--linear <file>', 'file with the names of the linear tensors, one a line or as a JSON list')
     .option('--variant <variant>', 'OPCM variant: ref or lite', 'ref')
     .option('--alpha <share>', 'share of the nuclear norm that the projection protects', parseNumber, 0.5)
-    .option('--scale <factor>', 'factor on the merged task vector', parseNumber, 1)
-    .option('--duplicate <cosine>', 'decline above this cosine to one accepted update', parseNumber)
-    .option('--opposite <cosine>', 'decline below this cosine to one accepted update', parseNumber)
-    .option('--kinship-min <cosine>', 'lowest mean cosine to the accepted updates', parseNumber)
-    .option('--kinship-max <cosine>', 'highest mean cosine to the accepted updates', parseNumber)
-    .option('--norm-min <ratio>', 'smallest norm relative to the median of the accepted', parseNumber)
-    .option('--norm-max <ratio>', 'largest norm relative to the median of the accepted', parseNumber)
-    .option('--min-reference <n>', 'accepted updates from which on the relative gates apply', parseCount)
-    .option('--max-payload <bytes>', 'largest payload', parseCount)
-    .option('--max-density <share>', 'largest share of non-zero entries', parseNumber)
+    .option('--scale <factor>', 'factor on the merged task vector', parseNumber, 1);
+  withLimitOptions(create)
     .option(
       '--density <share>',
       `share of weights that contributors keep unless they choose otherwise (default: ${usual.density}, or --max-density where that is lower)`,
@@ -78,7 +65,9 @@ export function communityVerbs(program: Command, register: Register): void {
     )
     .option('--scale-factor <factor>', `their scale in that unit (default: ${USUAL_FACTOR})`, parseNumber)
     .option('--budget-updates <n>', 'updates that one author may publish', parseCount, DEFAULT_BUDGET.updates)
-    .option('--budget-bytes <bytes>', 'payload bytes that one author may publish', parseCount, DEFAULT_BUDGET.bytes);
+    .option('--budget-bytes <bytes>', 'payload bytes that one author may publish', parseCount, DEFAULT_BUDGET.bytes)
+    .option('--sealer <key>', 'who seals, may be repeated (default: the owner)', collectKeys)
+    .option('--no-sealers', 'nobody seals: everything stays provisional and the rules never change');
   register<CreateVerbOptions>(create, async (context, _args, options) => {
     if (options.variant !== 'ref' && options.variant !== 'lite') {
       throw new NodeError('USAGE', `--variant is ref or lite, not ${options.variant}`);
@@ -88,6 +77,9 @@ export function communityVerbs(program: Command, register: Register): void {
         'warning: an open community takes updates from anybody; kinship is no defence against backdoors',
       );
     }
+    if (!options.sealers && options.sealer !== undefined) {
+      throw new NodeError('USAGE', 'give --sealer or --no-sealers, not both');
+    }
     const { id, charter, out } = await createCommunity(
       {
         base: options.base,
@@ -96,9 +88,10 @@ export function communityVerbs(program: Command, register: Register): void {
         open: options.open === true,
         linear: options.linear === undefined ? undefined : await readNames(options.linear),
         merge: { method: 'opcm', variant: options.variant, alpha: options.alpha, scale: options.scale },
-        limits: limitsFrom(options),
+        limits: limitsFrom(options, DEFAULT_POLICY),
         encoder: encoderFrom(options),
         budgets: { updates: options.budgetUpdates, bytes: options.budgetBytes },
+        sealers: options.sealers ? options.sealer?.map(keyFromText).sort(compareBytes) : [],
       },
       { home: context.home },
       { signal: context.signal, onProgress: context.output.progress },
@@ -113,6 +106,8 @@ export function communityVerbs(program: Command, register: Register): void {
       admission: charter.admission,
       encoder: charter.codec.encoder,
       merge: charter.merge,
+      owner: keyToText(charter.owner),
+      sealers: { keys: charter.sealers.keys.map(keyToText), threshold: charter.sealers.threshold },
       ownerKey: context.home.ownerKey,
     };
     context.output.result(document, () =>
@@ -120,6 +115,7 @@ export function communityVerbs(program: Command, register: Register): void {
         `community ${id}`,
         `charter ${out}: ${charter.base.tensors.length} tensors, ${linear.length} of them linear`,
         `owner key ${context.home.ownerKey}: keep a copy, it cannot be replaced`,
+        `sealers: ${describeSealers(document)}`,
         `next: kinmerge join ${out} --base ${options.base}`,
       ].join('\n'),
     );
@@ -141,19 +137,9 @@ function encoderFrom({ density, mode, scaleUnit, scaleFactor, maxDensity }: Crea
   return { density, mode, scaleUnit, scaleFactor };
 }
 
-function limitsFrom(options: CreateVerbOptions) {
-  const pair = (low: number | undefined, high: number | undefined, fallback: readonly [number, number]) =>
-    low === undefined && high === undefined ? undefined : ([low ?? fallback[0], high ?? fallback[1]] as const);
-  const limits = {
-    duplicate: options.duplicate,
-    opposite: options.opposite,
-    kinship: pair(options.kinshipMin, options.kinshipMax, DEFAULT_POLICY.kinship),
-    normRatio: pair(options.normMin, options.normMax, DEFAULT_POLICY.normRatio),
-    minReference: options.minReference,
-    maxPayloadBytes: options.maxPayload,
-    maxDensity: options.maxDensity,
-  };
-  return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined));
+function describeSealers({ owner, sealers }: { owner: string; sealers: { keys: readonly string[] } }): string {
+  if (sealers.keys.length === 0) return 'none: everything stays provisional, and the rules never change';
+  return sealers.keys.map((key) => (key === owner ? `${key} (the owner)` : key)).join(', ');
 }
 
 /** Names from a JSON list, or one a line. @throws NodeError `USAGE` */

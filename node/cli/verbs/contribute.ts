@@ -9,7 +9,7 @@ import { formatBytes } from '../output.ts';
 import { withService } from '../with-service.ts';
 import { type EncoderOptions, encoderRequest, withEncoderOptions } from './encoder-options.ts';
 import { renderEncoding } from './render-encoding.ts';
-import { renderWhy } from './updates.ts';
+import { renderWhy } from './render-update.ts';
 
 interface ContributeOptions extends CommonOptions, EncoderOptions {
   readonly title?: string;

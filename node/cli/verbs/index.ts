@@ -12,5 +12,9 @@ export const verbGroups: readonly VerbGroup[] = [
   { words: ['status'], load: async () => (await import('./status.ts')).statusVerb },
   { words: ['peers'], load: async () => (await import('./peers.ts')).peersVerb },
   { words: ['log', 'show', 'why'], load: async () => (await import('./updates.ts')).updateVerbs },
+  { words: ['seal'], load: async () => (await import('./seal.ts')).sealVerb },
+  { words: ['revoke'], load: async () => (await import('./revoke.ts')).revokeVerb },
+  { words: ['member'], load: async () => (await import('./member.ts')).memberVerbs },
+  { words: ['policy'], load: async () => (await import('./policy.ts')).policyVerbs },
   ...offlineVerbs,
 ];

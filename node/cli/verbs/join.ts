@@ -9,6 +9,7 @@ interface JoinVerbOptions extends CommonOptions {
   readonly base: string;
   readonly peer?: string[];
   readonly listen?: string[];
+  readonly announce?: string[];
 }
 
 export function joinVerb(program: Command, register: Register): void {
@@ -18,10 +19,17 @@ export function joinVerb(program: Command, register: Register): void {
     .description('check the base against the charter and make this home part of the community')
     .requiredOption('--base <path>', 'the base checkpoint')
     .option('--peer <multiaddr>', 'a peer to connect to, may be repeated', collect)
-    .option('--listen <multiaddr>', 'address that the daemon will listen on, may be repeated', collect);
+    .option('--listen <multiaddr>', 'address that the daemon will listen on, may be repeated', collect)
+    .option('--announce <multiaddr>', 'address that others are told to dial instead, may be repeated', collect);
   register<JoinVerbOptions>(command, async (context, [target = ''], options) => {
     const { id, charter, author } = await joinCommunity(
-      { target, base: options.base, peers: options.peer ?? [], listen: options.listen ?? [] },
+      {
+        target,
+        base: options.base,
+        peers: options.peer ?? [],
+        listen: options.listen ?? [],
+        announce: options.announce ?? [],
+      },
       { home: context.home, signal: context.signal },
       { signal: context.signal, onProgress: context.output.progress },
     );

@@ -22,6 +22,8 @@ interface PullVerbOptions extends CommonOptions, EngineVerbOptions {
   readonly community?: string;
   readonly out: string;
   readonly recipe?: string;
+  readonly tail?: boolean;
+  readonly without?: string;
 }
 
 export function pullVerb(program: Command, register: Register): void {
@@ -34,18 +36,27 @@ export function pullVerb(program: Command, register: Register): void {
       'pull from this node; not needed where a daemon of the same home runs, which answers itself',
     )
     .option('--recipe <id>', 'fail unless this is the recipe')
-    .option('--tail', 'include updates that no seal covers (so far nothing is sealed, so they always are)');
+    .option('--tail', 'include updates that no seal covers; where nothing is sealed they always are')
+    .option('--without <update>', "leave this update out: a fork of your own, folded anew by the home's own node");
   register<PullVerbOptions>(withEngineOptions(command), async (context, _args, options) => {
     const pulled = await pull(context, options);
-    context.output.result({ ...pulled, provisional: true }, () =>
+    context.output.result(pulled, () =>
       [
         `${pulled.out}${pulled.bytes > 0 ? `  ${formatBytes(pulled.bytes)}` : ''}`,
-        `recipe ${pulled.recipe}: ${pulled.updates} updates, provisional`,
+        `recipe ${pulled.recipe}: ${pulled.updates} updates, ${standing(pulled)}`,
+        ...(pulled.without === null
+          ? []
+          : [`a fork of your own: it leaves out ${pulled.without}, which the community merges`]),
         `check it: kinmerge verify ${pulled.out} --base BASE`,
       ].join('\n'),
     );
     return EXIT.done;
   });
+}
+
+function standing({ provisional, seal }: Pulled): string {
+  if (!provisional) return `sealed (number ${seal})`;
+  return seal === null ? 'provisional: nothing is sealed' : `provisional: it goes beyond seal ${seal}`;
 }
 
 /**
@@ -54,7 +65,8 @@ export function pullVerb(program: Command, register: Register): void {
  */
 async function pull(context: CliContext, options: PullVerbOptions): Promise<Pulled> {
   const { home, signal, output } = context;
-  const request = { out: resolve(options.out), recipe: options.recipe };
+  const { recipe, tail, without } = options;
+  const request = { out: resolve(options.out), recipe, tail, without };
   const run = { signal, onProgress: output.progress };
   const line = options.community === undefined ? undefined : parseJoinLine(options.community);
   const joined = await exists(home.config);
@@ -64,7 +76,11 @@ async function pull(context: CliContext, options: PullVerbOptions): Promise<Pull
     return withService(context, (service) => service.pull(request, run));
   }
   if (options.community !== undefined && !joined) {
-    await joinCommunity({ target: options.community, base: null, peers: [], listen: [] }, { home, signal }, run);
+    await joinCommunity(
+      { target: options.community, base: null, peers: [], listen: [], announce: [] },
+      { home, signal },
+      run,
+    );
   }
   const { base, bootstrap, community } = await readConfig(home.config);
   const [remembered] = bootstrap;
@@ -79,6 +95,12 @@ async function pull(context: CliContext, options: PullVerbOptions): Promise<Pull
     { logger },
   );
   try {
+    if (from !== undefined && without !== undefined) {
+      throw new NodeError(
+        'USAGE',
+        '--without needs a home with a base, which folds by itself: pull without --community',
+      );
+    }
     if (from === undefined) return await opened.service.pull(request, run);
     return await pullFromPeer(from, request, { community: opened.service.community, signal, logger }, run);
   } finally {

@@ -141,7 +141,10 @@ async function main(directory: string, records: number): Promise<void> {
   const { signal } = new AbortController();
   for (const name of ['empty', 'full']) {
     const home = homePaths(join(directory, name));
-    await joinCommunity({ target: out, base, peers: [], listen: ['/ip4/127.0.0.1/tcp/0'] }, { home, signal });
+    await joinCommunity(
+      { target: out, base, peers: [], listen: ['/ip4/127.0.0.1/tcp/0'], announce: [] },
+      { home, signal },
+    );
     if (name === 'full') await fillHome({ home, charter, charterId: id }, { records, authors: 20, accepted: 32 });
   }
 }

@@ -55,18 +55,27 @@ export class Stage {
     return join(this.work, ...names);
   }
 
-  /** Makes a community and returns the path of its charter. */
+  /** Makes an open community and returns the path of its charter. */
   async createCommunity(base = BASE, options: readonly string[] = []): Promise<string> {
-    const charter = this.path('charter.cbor');
-    const how = ['--base', base, '--name', 'test', '--open', '--out', charter];
-    await this.cast.run('founder', 'community', 'create', ...how, ...options);
-    return charter;
+    return this.#create('founder', base, ['--open', ...options]);
   }
 
-  /** Makes the community of vision8, whose linear tensors the fixture lists. */
+  /** Makes the community of vision8, whose linear tensors the fixture lists; open. */
   async createVision8(): Promise<string> {
+    return this.createVision8In('founder', '--open');
+  }
+
+  /** The same, by a home that then is the owner's; with these flags. */
+  async createVision8In(home: string, ...options: string[]): Promise<string> {
     const { linear } = await makeTasks(this.work);
-    return this.createCommunity(BASE, ['--linear', linear]);
+    return this.#create(home, BASE, ['--linear', linear, ...options]);
+  }
+
+  async #create(home: string, base: string, options: readonly string[]): Promise<string> {
+    const charter = this.path('charter.cbor');
+    const how = ['--base', base, '--name', 'test', '--out', charter];
+    await this.cast.run(home, 'community', 'create', ...how, ...options);
+    return charter;
   }
 
   /** Joins with a port of its own, so that the node is found again after a restart. */

@@ -2,13 +2,24 @@ import { generateKeyPair } from '@libp2p/crypto/keys';
 import type { Libp2p } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { multiaddr } from '@multiformats/multiaddr';
+import type { CID } from 'multiformats/cid';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { loadOrCreateKey } from '../../../node/home/keys.ts';
 import { DIAL_TICK_MS, TARGET_CONNECTIONS } from '../../../node/net/dialer.ts';
 import { dialableFrom } from '../../../node/net/known-peers.ts';
 import { Network } from '../../../node/net/network.ts';
 import { PeerBook } from '../../../node/net/peer-book.ts';
-import { type Blocks, blocks, createHost, type Peers, peers, type Sync, sync } from '../../../protocols/index.ts';
+import { announcedFromText } from '../../../node/peer-address.ts';
+import {
+  type Blocks,
+  blocks,
+  createHost,
+  fixedSource,
+  type Peers,
+  peers,
+  type Sync,
+  sync,
+} from '../../../protocols/index.ts';
 import { decodeSignedHead, encodeSigned, generateKey, MAX_PENDING_PER_SOURCE } from '../../../src/log/index.ts';
 import { settle, startNode, stranger } from '../../fault/support.ts';
 import {
@@ -23,13 +34,16 @@ import {
   updateOf,
 } from '../../unit/node/support.ts';
 
-async function networkOf(pond: Pond, listen: readonly string[], fold = false) {
+/** Any peer's id. */
+const ID = '12D3KooWQhxWMZfgzUCGJV1s9ZXhd7nKYuRf5oE6KW8F9mFytoM1';
+
+async function networkOf(pond: Pond, listen: readonly string[], fold = false, announce: readonly string[] = []) {
   const home = await newHome(pond);
   const community = await openCommunity(pond, { home, fold });
   const book = new PeerBook({ path: home.peers });
   const start = async () => {
     const network = await Network.start(
-      { listen, charterBytes: pond.charterBytes },
+      { listen, announce, charterBytes: pond.charterBytes },
       { community, key: await loadOrCreateKey(home.nodeKey), book, logger: silent, listener: { onPeer: () => {} } },
     );
     onTestFinished(() => network.stop());
@@ -38,18 +52,7 @@ async function networkOf(pond: Pond, listen: readonly string[], fold = false) {
   return { community, book, start };
 }
 
-const emptyLog = (pond: Pond) =>
-  sync({
-    source: {
-      charter: pond.charterId,
-      tips: () => [],
-      known: () => [],
-      has: () => false,
-      recordsSince: () => [],
-      record: () => undefined,
-      head: () => null,
-    },
-  });
+const emptyLog = (pond: Pond) => sync({ source: fixedSource(pond.charterId) });
 
 /** A peer of the community as far as the network can tell. */
 async function member(pond: Pond, listen = ['/ip4/127.0.0.1/tcp/0']): Promise<Libp2p<{ sync: Sync; peers: Peers }>> {
@@ -194,24 +197,15 @@ describe('a peer with more records than may wait', () => {
     const { logger, lines } = keptLog();
     const node = await startNode(pond, { logger });
     const { signed } = await updateOf(pond, generateKey(), payloadOf(pond, 1));
-    const records: Uint8Array[] = [];
+    const records: { id: CID; bytes: Uint8Array }[] = [];
     const { follow, testKey } = await import('../../unit/log/helpers.ts');
     for (let i = 0; i < MAX_PENDING_PER_SOURCE + 20; i++) {
       const options = { payload: signed.record.payload, title: 'without a payload' };
-      records.push(encodeSigned(follow(testKey(i), pond.charterId, null, [], options)));
+      const made = follow(testKey(i), pond.charterId, null, [], options);
+      records.push({ id: made.id, bytes: encodeSigned(made) });
     }
     const peer = await stranger<{ sync: Sync }>(pond, node, {
-      sync: sync({
-        source: {
-          charter: pond.charterId,
-          tips: () => [signed.id],
-          known: () => [],
-          has: () => false,
-          recordsSince: () => records,
-          record: () => undefined,
-          head: () => null,
-        },
-      }),
+      sync: sync({ source: fixedSource(pond.charterId, records) }),
     });
     await eventually(() => {
       expect(lines).toContainEqual(
@@ -235,6 +229,34 @@ describe('a checkpoint', () => {
     const { head } = decodeSignedHead(network.heads.own!);
     expect(head.checkpoint?.toString()).toBe(community.offered(community.view!.recipeId)!.toString());
   }, 60_000);
+});
+
+describe('an address to announce', () => {
+  test('is told to others in place of those that the node listens on', async () => {
+    const pond = await makePond();
+    const plain = '/dns4/node.example.org/tcp/4001';
+    const { start } = await networkOf(pond, ['/ip4/127.0.0.1/tcp/0', '/ip4/127.0.0.1/tcp/0'], false, [plain]);
+    const proxied = await start();
+    expect(proxied.addresses()).toEqual([`${plain}/p2p/${proxied.peerId}`]);
+    expect(proxied.joinLines()).toEqual([`kinmerge:${pond.charterId}@${plain}/p2p/${proxied.peerId}`]);
+    const other = await startNode(pond);
+    proxied.book.learn(other.network.peerId, other.network.addresses(), 'configured');
+    await eventually(() => {
+      expect(other.network.book.get(proxied.peerId)?.addresses).toEqual([`${plain}/p2p/${proxied.peerId}`]);
+    });
+  });
+
+  test.each([
+    '/ip4/0.0.0.0/tcp/4001',
+    '/ip4/10.0.0.1/tcp/0',
+    '/ip4/10.0.0.1/udp/1',
+    'node:4001',
+    `/dns/a/tcp/1/p2p/${ID}`,
+  ])('that is %s is refused', (text) => {
+    expect(() => announcedFromText(text)).toThrowError(
+      expect.objectContaining({ code: 'USAGE', fields: { address: text } }),
+    );
+  });
 });
 
 describe('an address to listen on', () => {

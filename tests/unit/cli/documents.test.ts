@@ -1,4 +1,4 @@
-/** docs/documents.md names every field that the offline verbs print, and none that they do not. */
+/** docs/documents.md names every field that the verbs print, and none that they do not. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -69,5 +69,31 @@ describe('the fields of', () => {
     const { kind, path, bytes, note, ...rest } = document;
     expect({ kind, path, bytes, note }).toMatchObject({ note: expect.any(String) });
     expect(Object.keys(rest).sort()).toEqual(documented('`LoRA adapter`:').sort());
+  });
+
+  test('the verbs that govern a community', { timeout: 120_000 }, async () => {
+    await prepare();
+    const home = ['--home', join(dir, 'home')];
+    const charter = join(dir, 'charter.cbor');
+    const expectFields = async (heading: string, ...argv: string[]) => {
+      const document = await printed(...argv, ...home);
+      expect(Object.keys(document).sort(), heading).toEqual([...new Set(documented(heading))].sort());
+      return document;
+    };
+    const create = ['community', 'create', '--base', base, '--name', 'documents', '--out', charter];
+    await expectFields('## community create', ...create, '--budget-bytes', '100000');
+    await printed('join', charter, '--base', base, ...home);
+    await expectFields('## status', 'status');
+    const contributed = await expectFields('## contribute', 'contribute', tuned, '--force');
+    await expectFields('## policy set', 'policy', 'set', '--budget-updates', '7');
+    await expectFields('## policy dry-run', 'policy', 'dry-run');
+    await expectFields('## seal', 'seal');
+    await expectFields('## seal', 'seal');
+    await expectFields('## revoke', 'revoke', contributed.update as string);
+    await expectFields('## show', 'show', contributed.update as string);
+    await expectFields('## why', 'why', contributed.update as string);
+    await expectFields('## member list', 'member', 'list');
+    await expectFields('## policy show', 'policy', 'show');
+    await expectFields('## policy diff', 'policy', 'diff', '0', '1');
   });
 });

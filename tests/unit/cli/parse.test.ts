@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parseSize, parseWorkers } from '../../../node/cli/parse.ts';
+import { parsePositive, parsePositiveCount, parseSize, parseWorkers } from '../../../node/cli/parse.ts';
 import { WORKERS_MAX } from '../../../src/compute/index.ts';
 import { runInProcess } from './support.ts';
 
@@ -65,4 +65,19 @@ test.each([
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toContain(value);
   }
+});
+
+describe('when to seal', () => {
+  test('is a whole number of updates from 1, and hours above 0', () => {
+    expect([parsePositiveCount('1'), parsePositive('0.5')]).toEqual([1, 0.5]);
+    for (const text of ['0', '-1', '1.5', '', 'x']) expect(() => parsePositiveCount(text)).toThrow(/is not a/);
+    for (const text of ['0', '-1', '', 'Infinity']) expect(() => parsePositive(text)).toThrow(/is not/);
+  });
+
+  test.each([
+    ['--seal-every', '0'],
+    ['--seal-hours', '-1'],
+  ])('daemon %s %s is wrong usage', async (flag, value) => {
+    expect(await runInProcess(['daemon', flag, value])).toMatchObject({ code: 2, stdout: '' });
+  });
 });

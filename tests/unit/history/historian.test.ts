@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { encodeSeal, type Seal, signSeal } from '../../../src/log/index.ts';
+import { encodeSeal, Log, type Seal, signSeal } from '../../../src/log/index.ts';
 import { testId, testKey } from '../log/helpers.ts';
 import { essence, owner, Scene } from './support.ts';
 
@@ -127,6 +127,42 @@ describe('a seal', () => {
     const later = await historian.derive();
     expect(later.seals[0]!.replayed).toBe(true);
     expect(essence(later)).toEqual(essence(replayed));
+  });
+
+  it('says what becomes of a declined update whose payload is not here any more', async () => {
+    const scene = new Scene();
+    const a = scene.update(ada);
+    const copy = scene.update(bob);
+    scene.relate(a, copy, 0.99);
+    await scene.seal();
+    const whole = await scene.derive();
+    const declined = whole.updates.find(({ id }) => !whole.decisions.get(id)!.accepted)!;
+    scene.norms.delete(declined.payload.toString());
+    const historian = scene.historianOf(scene.copy(), (payload) => payload.equals(declined.payload));
+    const without = await historian.derive();
+    expect(essence(without)).toEqual(essence(whole));
+    expect(without.seals[0]!.replayed).toBe(true);
+  });
+
+  it('tells which waiting updates it declines, once every record of its epoch was seen', async () => {
+    const scene = new Scene();
+    const a = scene.update(ada);
+    const copy = scene.update(bob);
+    scene.relate(a, copy, 0.99);
+    const last = scene.update(cleo, { parents: [a, copy] });
+    const seal = await scene.seal();
+    const whole = await scene.derive();
+    const declined = whole.updates.find(({ id }) => !whole.decisions.get(id)!.accepted)!;
+    const late = new Log({ charter: scene.charter, charterId: scene.id });
+    late.seals.add(seal);
+    const historian = scene.historianOf(late);
+    for (const signed of [last, a, copy]) {
+      expect(historian.declinedAhead()).toEqual([]);
+      if (signed.record.payload.equals(declined.payload)) late.setManifest(declined.payload, 10);
+      else late.setPayload(signed.record.payload, 10);
+      late.addRecord(signed);
+    }
+    expect(ids(historian.declinedAhead())).toEqual([declined.id]);
   });
 
   it('has a body within its bound with the largest lists', () => {

@@ -40,9 +40,9 @@ export class Scene {
     this.historian = this.historianOf(this.log);
   }
 
-  historianOf(log: Log): Historian {
+  historianOf(log: Log, lacksPayload?: (payload: CID) => boolean): Historian {
     return new Historian(
-      { charter: this.charter, charterId: this.id, adopts: () => this.adopts },
+      { charter: this.charter, charterId: this.id, adopts: () => this.adopts, ...(lacksPayload && { lacksPayload }) },
       { log, seals: log.seals, decide: this.decider() },
     );
   }
@@ -65,7 +65,11 @@ export class Scene {
         return { cosine, fixed: BigInt(Math.round(cosine * 2 ** 40)) << 24n };
       };
       for (const step of steps.slice(decider.rewind(steps))) {
-        const taken = decider.take(step, step.kind === 'update' ? this.#measure(step.update.payload) : null, lookup);
+        const taken = decider.take(
+          step,
+          step.kind === 'update' && step.adopted?.accepted !== false ? this.#measure(step.update.payload) : null,
+          lookup,
+        );
         if ('missing' in taken) throw new Error('no comparison is missing here');
       }
       return decider.results;
@@ -133,7 +137,8 @@ export class Scene {
   }
 
   #measure(payload: CID): Measured {
-    const norm = this.norms.get(payload.toString())!;
+    const norm = this.norms.get(payload.toString());
+    if (norm === undefined) throw new Error('the payload is not here');
     return { bytes: 10, elements: 100, nnz: 10, sum: 0, norm, tensors: [] } as Measured;
   }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type CharterInput, Log, type LogOptions, type SignedUpdate } from '../../../src/log/index.ts';
+import { type CharterInput, Log, type LogOptions, type SignedUpdate, signSeal } from '../../../src/log/index.ts';
 import { follow, testCharter, testId, testKey } from './helpers.ts';
 
 const [a, b] = [testKey(1), testKey(2)];
@@ -18,7 +18,7 @@ function makeLog(
 
 function add(log: Log, record: SignedUpdate) {
   log.setPayload(record.record.payload, BYTES);
-  return log.addRecord(record);
+  return log.addRecord(record, 'a peer');
 }
 
 const community = testId(0);
@@ -62,7 +62,7 @@ describe('an equivocator’s further records', () => {
     const waiting = [];
     for (let i = 0; i < 5; i++) {
       const record = other.of(b, community, null, [], { title: `w${i}`, payload: testId(100 + i) });
-      waiting.push(other.log.addRecord(record).outcome);
+      waiting.push(other.log.addRecord(record, 'a peer').outcome);
     }
     expect(waiting).toEqual(['pending', 'pending', 'pending', 'refused', 'refused']);
   });
@@ -86,6 +86,58 @@ describe('an equivocator’s further records', () => {
     expect(add(log, child).outcome).toBe('pending');
     expect(add(log, excess).outcome).toBe('held');
     expect(log.state(child.id)).toBe('held');
+  });
+
+  it('come also where another author built on the end of a chain of them', () => {
+    const { log, of } = makeLog({ budgets: { updates: 3, bytes: 2 ** 40 } });
+    for (let i = 0; i < 3; i++) add(log, of(a, community, null, [], { title: `${i}` }));
+    const first = of(a, community, null, [], { title: 'excess' });
+    const second = of(a, community, first);
+    const child = of(b, community, null, [second]);
+    for (const record of [child, second]) expect(add(log, record).outcome).toBe('pending');
+    expect(add(log, first).outcome).toBe('held');
+    expect(log.state(child.id)).toBe('held');
+  });
+
+  it('come also where a seal names the end of a chain of them: it would wait for ever', () => {
+    const sealer = testKey(9);
+    const rules = {
+      budgets: { updates: 3, bytes: 2 ** 40 },
+      sealers: { keys: [sealer.publicKey], threshold: 1 },
+    };
+    const { log, of } = makeLog(rules);
+    for (let i = 0; i < 3; i++) add(log, of(a, community, null, [], { title: `${i}` }));
+    const first = of(a, community, null, [], { title: 'excess' });
+    const second = of(a, community, first);
+    expect(add(log, second).outcome).toBe('refused');
+    const seal = {
+      version: 1,
+      charter: testCharter(rules).id,
+      number: 1,
+      previous: null,
+      frontier: [second.id],
+      decisions: Uint8Array.of(1, 1),
+      amendments: [],
+      revocations: [],
+      accepted: 0,
+      recipe: testId(1),
+    } as const;
+    log.seals.add(signSeal(seal, [sealer]));
+    expect(add(log, second).outcome).toBe('pending');
+    expect(add(log, first).outcome).toBe('held');
+    expect(log.state(second.id)).toBe('held');
+  });
+
+  it('stay held at the next start, in whatever order they are read', () => {
+    const { log, of } = makeLog({ budgets: { updates: 2, bytes: 2 ** 40 } });
+    for (let i = 0; i < 2; i++) add(log, of(a, community, null, [], { title: `${i}` }));
+    const excess = of(a, community, null, [], { title: 'excess' });
+    const child = of(b, community, null, [excess]);
+    for (const record of [child, excess]) add(log, record);
+    const again = makeLog({ budgets: { updates: 2, bytes: 2 ** 40 } }).log;
+    again.setPayload(child.record.payload, BYTES);
+    for (const record of log.held()) again.addRecord(record);
+    expect([...again.held()].map(({ id }) => id)).toEqual([...log.held()].map(({ id }) => id));
   });
 
   it('are no parents of the next record, which would keep them for ever', () => {

@@ -81,9 +81,12 @@ describe('held and pending', () => {
     // The bytes of a1 are not worth fetching before its chain is known to be valid.
     log.setManifest(testId(3), 10);
     expect(log.missing().payloads).toEqual([]);
+    expect(log.wantsPayload(testId(3))).toBe(false);
     log.setManifest(testId(1), 10);
     expect(texts(log.missing().payloads)).toEqual(texts([testId(1), testId(3)]));
+    expect([1, 2, 3].map((n) => log.wantsPayload(testId(n)))).toEqual([true, false, true]);
     log.setPayload(testId(3), 10);
+    expect(log.wantsPayload(testId(3))).toBe(false);
     expect(log.pending()[0]).toMatchObject({ missingPayload: false });
     log.setPayload(testId(1), 10);
     expect(log.state(a0.id)).toBe('held');

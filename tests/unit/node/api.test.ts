@@ -149,6 +149,26 @@ describe('the client of the control API', () => {
     await expect(events.next().then(({ done }) => done)).resolves.toBeDefined();
   });
 
+  test('governs through the daemon, as far as the keys of its home allow', async () => {
+    const { pond, community, apiFile } = await api();
+    const client = (await connectApi(apiFile))!;
+    const rules = await client.rules();
+    expect(rules).toEqual(await new LocalService({ community }).rules());
+    expect(rules).toMatchObject({ amendment: 0, pending: [], membership: { open: true } });
+    const finetune = join(pond.directory, 'tuned.safetensors');
+    await writeModel(finetune, 0.1);
+    const { update } = await client.contribute({ finetune, title: 'mine' });
+    const tried = await client.dryRun({ admission: { ...rules.admission, maxDensity: 0.01 } });
+    expect(tried).toMatchObject({ updates: 1, accepted: 0, differs: [{ update, title: 'mine', would: 'bounds' }] });
+    const revoked = await client.revoke({ update: update!, note: 'mine to take' });
+    expect(revoked).toMatchObject({ update, already: false, effective: 'now' });
+    expect(await client.revoke({ update: update! })).toEqual({ ...revoked, already: true });
+    await expect(client.amend({ changes: { budgets: rules.budgets } })).rejects.toMatchObject({ code: 'NOT_ALLOWED' });
+    await expect(client.seal()).rejects.toMatchObject({ code: 'NOT_ALLOWED' });
+    const unknown = { ...rules.admission, rank: 1 };
+    await expect(client.dryRun({ admission: unknown })).rejects.toMatchObject({ code: 'API_BAD_REQUEST' });
+  });
+
   test('keeps code and fields of an error', async () => {
     const { pond, apiFile } = await api();
     const client = (await connectApi(apiFile))!;

@@ -259,7 +259,7 @@ describe('the patience of a pull', () => {
 describe('a pull of the own checkpoint', () => {
   async function own(shore: Shore) {
     const view = await (await openCommunity(shore)).settled();
-    const at = (path: string) => ({ view, checkpoint: { path, recipe: view.recipeId.toString() } });
+    const at = (path: string) => ({ view, provisional: true, checkpoint: { path, recipe: view.recipeId.toString() } });
     const beside = await scratch();
     const out = join(beside, 'merged');
     const pull = (...paths: string[]) =>

@@ -131,9 +131,9 @@ describe('the updates that a checkpoint was decided on', () => {
       chain.flatMap((signed) => entriesOf({ signed: signed as Update['signed'], payload, manifest })),
     );
     await writeFile(join(home.blobs, id.toString()), payload);
-    const log = await readClosure(home, shore, [chain.at(-1)!.id]);
+    const log = await readClosure(home, shore, { frontier: [chain.at(-1)!.id], seal: null });
     expect([log.size, log.pendingSize]).toEqual([count, 0]);
-    const half = await readClosure(home, shore, [chain[99]!.id]);
+    const half = await readClosure(home, shore, { frontier: [chain[99]!.id], seal: null });
     expect(half.size).toBe(100);
   });
 
@@ -143,12 +143,12 @@ describe('the updates that a checkpoint was decided on', () => {
     const book = await openBook(shore, home);
     const made = await updates(shore, 3);
     for (const { signed, payload } of made) await book.take(signed, payload, 'a peer');
-    const log = await readClosure(home, shore, book.log.heads());
+    const log = await readClosure(home, shore, { frontier: book.log.heads(), seal: null });
     expect([...log.held()].map(({ id }) => id.toString()).sort()).toEqual(
       made.map(({ signed }) => signed.id.toString()).sort(),
     );
     await rm(book.blobs.path(made[0]!.signed.record.payload));
-    await expect(readClosure(home, shore, book.log.heads())).rejects.toMatchObject({
+    await expect(readClosure(home, shore, { frontier: book.log.heads(), seal: null })).rejects.toMatchObject({
       code: 'UPDATE_UNKNOWN',
       fields: { missing: [made[0]!.signed.id.toString()] },
     });

@@ -38,7 +38,12 @@ describe('exit codes', () => {
     ['BAD_SIGNATURE', 3],
     ['NETWORK_UNREACHABLE', 4],
     ['INTERRUPTED', 130],
+    ['POLICY_RANGE', 2],
+    ['POLICY_ORDER', 2],
     ['HOME_LOCKED', 1],
+    ['NOT_ALLOWED', 1],
+    ['NO_SEALERS', 1],
+    ['SEAL_STOPPED', 1],
     ['AUTHOR_EQUIVOCATED', 1],
     ['SOMETHING_NEW', 1],
   ])('%s exits %i', (code, exit) => {

@@ -146,6 +146,30 @@ describe('the fold loop', () => {
     expect(await weights(fresh.loop.checkpoint!.path)).toEqual(quick);
   });
 
+  test('a recipe that comes back while another is folded is up to date at once, and says so', async () => {
+    const at = await scene(4);
+    const before = target(1, at.made.slice(0, 1));
+    at.loop.aim({ sealed: null, newest: before });
+    await reached(at, before.recipe);
+    at.loop.aim({ sealed: null, newest: target(2, at.made) });
+    await eventually(() => expect(at.steps.at(-1)![1]).toBe(4));
+    at.loop.aim({ sealed: null, newest: before });
+    await eventually(() => expect(at.steps.at(-1)![0]).toBe(at.steps.at(-1)![1]));
+    expect(at.loop.checkpoint?.recipe).toBe(before.recipe.toString());
+  });
+
+  test('a recipe that comes back is the newest again, whatever was made since', async () => {
+    const at = await scene(2);
+    const sealed = target(1, at.made.slice(0, 1));
+    const tail = target(2, at.made);
+    at.loop.aim({ sealed, newest: sealed });
+    await reached(at, sealed.recipe);
+    at.loop.aim({ sealed, newest: tail });
+    await reached(at, tail.recipe);
+    at.loop.aim({ sealed, newest: sealed });
+    expect(at.loop.checkpoint?.recipe).toBe(sealed.recipe.toString());
+  });
+
   test('keeps a bounded number of states and checkpoints', async () => {
     const at = await scene(7);
     for (let i = 1; i <= 7; i++) {

@@ -1,7 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import type { View } from '../../../node/core/view.ts';
 import { HEADS_PER_NODE, HEADS_PER_SOURCE, Heads, MAX_HEADS, NEW_NODES_PER_SOURCE } from '../../../node/net/heads.ts';
-import { decodeSignedHead, encodeSignedHead, type Head, type SigningKey, signHead } from '../../../src/log/index.ts';
+import {
+  decodeSignedHead,
+  encodeSignedHead,
+  frontierOf,
+  type Head,
+  type SigningKey,
+  sha256,
+  signHead,
+} from '../../../src/log/index.ts';
 import { testId, testKey } from '../log/helpers.ts';
 
 const CHARTER = testId(1);
@@ -41,6 +49,18 @@ describe("peers' heads", () => {
     expect(known.all().map(({ held }) => held)).toEqual([3]);
   });
 
+  test('are told by their digests, as long as they are kept', () => {
+    const known = heads();
+    const [older, newer] = [10, 11].map((counter) => head(testKey(1), { counter })) as [Uint8Array, Uint8Array];
+    expect(known.has(sha256(older))).toBe(false);
+    known.judge(older, 'peer');
+    expect(known.has(sha256(older))).toBe(true);
+    known.take(newer, 'peer');
+    expect([known.has(sha256(older)), known.has(sha256(newer))]).toEqual([false, true]);
+    for (let i = 2; i <= MAX_HEADS + 1; i++) known.take(head(testKey(i)), 'peer');
+    expect(known.has(sha256(newer))).toBe(false);
+  });
+
   test('one of another community is refused and not kept', () => {
     const known = heads();
     const foreign = head(testKey(1), { charter: testId(9) });
@@ -69,6 +89,7 @@ describe("peers' heads", () => {
     expect(nodes).toHaveLength(MAX_HEADS);
     expect(nodes).toContain(Buffer.from(testKey(1).publicKey).toString('hex'));
     expect(nodes).not.toContain(Buffer.from(testKey(2).publicKey).toString('hex'));
+    expect(known.known).toBe(MAX_HEADS + 1);
   });
 });
 
@@ -143,5 +164,26 @@ describe('the own head', () => {
     expect(second.counter).toBeGreaterThan(first.counter);
     expect(second.checkpoint!.equals(testId(5))).toBe(true);
     expect(heads().judge(own.own!, 'peer')).toBe('accept');
+  });
+
+  test('is like those that say the same of records, recipe, seal and checkpoint', () => {
+    const known = heads();
+    const same = { recipe: testId(3), frontier: [testId(4)], accepted: 2, held: 3, checkpoint: testId(5) };
+    const others: Partial<Head>[] = [
+      { recipe: testId(2) },
+      { frontier: [testId(6)] },
+      { frontier: frontierOf([testId(4), testId(6)]).frontier },
+      { held: 4 },
+      { checkpoint: null },
+      { sealed: { seal: testId(8), number: 1, recipe: testId(3), checkpoint: null } },
+    ];
+    for (const [place, change] of others.entries()) {
+      known.take(head(testKey(1 + place), { ...same, ...change }), 'peer');
+    }
+    expect(known.alike).toBe(0);
+    known.sign(view, () => testId(5));
+    expect(known.alike).toBe(0);
+    for (const key of [10, 11]) known.take(head(testKey(key), same), 'peer');
+    expect(known.alike).toBe(2);
   });
 });

@@ -1,21 +1,36 @@
-import { stat, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import { readdir, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readConfig, writeConfig } from '../../../node/home/config.ts';
 import { loadKey, loadOrCreateKey } from '../../../node/home/keys.ts';
 import { homePaths, resolveHome } from '../../../node/home/paths.ts';
+import { openHome } from '../../../node/service/open-home.ts';
 import { keyToPem } from '../../../src/log/index.ts';
 import { testKey } from '../log/helpers.ts';
-import { scratch } from './support.ts';
+import { makePond, scratch, silent } from './support.ts';
 
-const CONFIG = { layout: 2, community: 'bafy', base: null, listen: ['/ip4/0.0.0.0/tcp/1'], bootstrap: [] } as const;
+const CONFIG = {
+  layout: 2,
+  community: 'bafy',
+  base: null,
+  listen: ['/ip4/0.0.0.0/tcp/1'],
+  announce: ['/dns/node.example.org/tcp/2'],
+  bootstrap: [],
+} as const;
 
 describe('the configuration of a home', () => {
   test('comes back as it was written', async () => {
     const path = join(await scratch(), 'config.json');
-    const config = { ...CONFIG, listen: [...CONFIG.listen], bootstrap: [] };
+    const config = { ...CONFIG, listen: [...CONFIG.listen], announce: [...CONFIG.announce], bootstrap: [] };
     await writeConfig(path, config);
     expect(await readConfig(path)).toEqual(config);
+  });
+
+  test('that an earlier version wrote announces nothing', async () => {
+    const path = join(await scratch(), 'config.json');
+    await writeFile(path, JSON.stringify({ ...CONFIG, announce: undefined }));
+    expect((await readConfig(path)).announce).toEqual([]);
   });
 
   test('that is missing means that the home joined nothing', async () => {
@@ -66,6 +81,17 @@ describe('key files', () => {
   test('a missing key file is said to be missing', async () => {
     await expect(loadKey(join(await scratch(), 'no.pem'))).rejects.toThrow('ENOENT');
   });
+});
+
+test('what a killed process left half-written of settings and keys goes when the home is opened', async () => {
+  const { home } = await makePond();
+  const { pid } = spawnSync(process.execPath, ['--version']);
+  for (const path of [home.api, home.peers, home.lock, home.authorKey]) {
+    await writeFile(join(dirname(path), `.${basename(path)}.${pid}-0123456789abcdef.kinmerge-tmp`), 'secret');
+  }
+  const opened = await openHome({ home, command: 'test', engine: { device: 'cpu' }, fold: false }, { logger: silent });
+  await opened.close();
+  expect((await readdir(home.root, { recursive: true })).filter((name) => name.endsWith('tmp'))).toEqual(['tmp']);
 });
 
 describe('where a home lies', () => {

@@ -96,6 +96,6 @@ describe('a home of layout 1', () => {
   test('is not read by verify, which changes nothing', async () => {
     const pond = await makePond();
     const home = await oldHome(pond, await updates(pond, 1, author));
-    await expect(readClosure(home, pond, [])).rejects.toMatchObject({ code: 'HOME_INVALID' });
+    await expect(readClosure(home, pond, { frontier: [], seal: null })).rejects.toMatchObject({ code: 'HOME_INVALID' });
   });
 });

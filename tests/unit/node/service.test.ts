@@ -27,7 +27,9 @@ describe('what a node tells of its updates', () => {
     for (const update of list) expect(await service.show(update.id)).toEqual(update);
     const status = await service.status();
     expect(status.log).toEqual({ held: 4, pending: 1, accepted: 4, declined: 0 });
-    expect(status.waiting).toEqual([{ update: waiting.signed.id.toString(), waitsFor: reasons }]);
+    expect(status.waiting).toEqual([
+      { update: waiting.signed.id.toString(), waitsFor: reasons, tries: 0, nextTry: null, lastError: null },
+    ]);
   });
 
   test('an update is found by the unique beginning of its id, and by nothing else', async () => {

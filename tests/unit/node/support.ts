@@ -9,6 +9,7 @@ import pino from 'pino';
 import { onTestFinished, vi } from 'vitest';
 import { createCommunity, DEFAULT_BUDGET } from '../../../node/community/create.ts';
 import { Community } from '../../../node/core/community.ts';
+import type { GoverningKeys } from '../../../node/core/governing.ts';
 import { RecordBook, type RecordBookListener } from '../../../node/core/record-book.ts';
 import { writeConfig } from '../../../node/home/config.ts';
 import { loadOrCreateKey } from '../../../node/home/keys.ts';
@@ -71,6 +72,9 @@ export function random(seed: number): () => number {
   };
 }
 
+/** Name and shape of a model's tensors. */
+export type TestTensors = readonly { readonly name: string; readonly shape: readonly number[] }[];
+
 export interface Pond {
   readonly directory: string;
   readonly base: string;
@@ -89,11 +93,12 @@ export async function makePond(
     limits?: Partial<AdmissionPolicy>;
     encoder?: EncoderChoice;
     budgets?: { updates: number; bytes: number };
+    tensors?: TestTensors;
   } = {},
 ): Promise<Pond> {
   const directory = await scratch();
   const base = join(directory, 'base.safetensors');
-  await writeModel(base, 0);
+  await writeModel(base, 0, 1, options.tensors);
   const home = homePaths(join(directory, 'first'));
   const made = await createCommunity(
     {
@@ -122,14 +127,19 @@ export async function makePond(
 }
 
 /** A safetensors file of the pond's shapes: the base, plus a change that grows with `strength`. */
-export async function writeModel(path: string, strength: number, seed = 1): Promise<void> {
+export async function writeModel(
+  path: string,
+  strength: number,
+  seed = 1,
+  tensors: TestTensors = TENSORS,
+): Promise<void> {
   const base = random(0);
   const change = random(seed + 100);
   const writer = await createSafetensors(
     path,
-    TENSORS.map(({ name, shape }) => ({ name, dtype: 'F32' as const, shape: [...shape] })),
+    tensors.map(({ name, shape }) => ({ name, dtype: 'F32' as const, shape: [...shape] })),
   );
-  for (const { name, shape } of TENSORS) {
+  for (const { name, shape } of tensors) {
     const values = new Float32Array(shape.reduce((a: number, b: number) => a * b, 1));
     // Uniform with the wanted standard deviation: nothing here depends on the shape of the distribution.
     const width = BASE_STANDARD_DEVIATION * Math.sqrt(12);
@@ -150,6 +160,7 @@ export async function joinHome(pond: Pick<Pond, 'charterBytes' | 'charterId' | '
     community: pond.charterId.toString(),
     base: pond.base,
     listen: ['/ip4/127.0.0.1/tcp/0'],
+    announce: [],
     bootstrap: [],
   });
 }
@@ -162,7 +173,14 @@ export async function newHome(pond: Pond): Promise<HomePaths> {
 }
 
 /** The signs of an update: mostly those of a common direction, so that updates of different seeds are kin. */
-export function payloadOf(pond: Pond, seed: number, options: { scale?: number; flip?: boolean } = {}): Uint8Array {
+export function payloadOf(
+  pond: Pond,
+  seed: number,
+  options: { scale?: number; flip?: boolean; density?: number } = {},
+): Uint8Array {
+  const density = options.density ?? DENSITY;
+  // Of equal norm, however many elements share it.
+  const scale = Math.fround((options.scale ?? 1) * SCALE * Math.sqrt(DENSITY / density));
   const draw = random(seed + 1);
   const common = random(7);
   let index = 0;
@@ -171,11 +189,11 @@ export function payloadOf(pond: Pond, seed: number, options: { scale?: number; f
     const signs = new Int8Array(elements);
     for (let i = 0; i < elements; i++) {
       const direction = common() < 0.5 ? 1 : -1;
-      const kept = draw() < DENSITY;
+      const kept = draw() < density;
       const sign = draw() < 0.7 ? direction : -direction;
       if (kept) signs[i] = options.flip === true ? -sign : sign;
     }
-    tensors.push(ternaryFromSigns(index++, signs, Math.fround((options.scale ?? 1) * SCALE))!);
+    tensors.push(ternaryFromSigns(index++, signs, scale)!);
   }
   return encodeTernarySync(pond.table, tensors);
 }
@@ -236,7 +254,7 @@ export function stepsOf(pond: Pick<Pond, 'charter' | 'charterId'>, log: Log): re
 /** The caller closes it. */
 export async function openCommunityHere(
   pond: Pond,
-  options: { home?: HomePaths; fold?: boolean; logger?: pino.Logger } = {},
+  options: { home?: HomePaths; fold?: boolean; logger?: pino.Logger; keys?: GoverningKeys; adopt?: boolean } = {},
 ): Promise<Community> {
   const home = options.home ?? (await newHome(pond));
   const community = new Community(
@@ -247,8 +265,13 @@ export async function openCommunityHere(
       base: pond.base,
       engine: { device: 'cpu', workers: 1 },
       fold: options.fold ?? false,
+      adopt: options.adopt,
     },
-    { author: await loadOrCreateKey(home.authorKey), logger: options.logger ?? silent },
+    {
+      author: await loadOrCreateKey(home.authorKey),
+      logger: options.logger ?? silent,
+      ...(options.keys && { keys: options.keys }),
+    },
   );
   await community.open();
   return community;

@@ -4,12 +4,13 @@ import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { ASK_FIRST_MS, ASK_MAX_MS, AskTimes } from '../../../node/net/ask-times.ts';
 import { FOLLOW_INTERVAL_MS, Follower } from '../../../node/net/follower.ts';
+import { MAX_PASSED_OVER, PassedOver } from '../../../node/net/passed-over.ts';
+import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS, MAX_BACKED_OFF_PEERS, PeerBackoff } from '../../../node/net/peer-backoff.ts';
 import { MAX_QUEUED_STRANGERS, MAX_STRANGER_SYNCS, MAX_SYNCS, SyncQueue } from '../../../node/net/sync-queue.ts';
-import { WaitingRecords } from '../../../node/net/waiting-records.ts';
+import { SyncTurn } from '../../../node/net/sync-turn.ts';
 import { RateLimiter } from '../../../protocols/index.ts';
 import { REQUEST_RATE } from '../../../protocols/peers/constants.ts';
-import { Log, type SignedRecord } from '../../../src/log/index.ts';
-import { follow, testCharter, testId, testKey } from '../log/helpers.ts';
+import { testId } from '../log/helpers.ts';
 
 async function newPeer(): Promise<PeerId> {
   return peerIdFromPrivateKey(await generateKeyPair('Ed25519'));
@@ -87,28 +88,72 @@ describe('heads with unknown records', () => {
   });
 });
 
-describe('records that wait', () => {
-  const { charter, id } = testCharter();
-  const record = (seed: number, parents: SignedRecord[] = []) =>
-    follow(testKey(seed), id, null, parents, { payload: testId(seed) });
+describe('a peer that broke its word', () => {
+  test('is left alone for longer every time, and is like any other after a good round', () => {
+    const now = { value: 0 };
+    const backoff = new PeerBackoff({ now: () => now.value });
+    expect(backoff.isOff('peer')).toBe(false);
+    const waits = Array.from({ length: 12 }, () => backoff.note('peer'));
+    expect(waits.slice(0, 3)).toEqual([BACKOFF_FIRST_MS, 2 * BACKOFF_FIRST_MS, 4 * BACKOFF_FIRST_MS]);
+    expect(waits.at(-1)).toBe(BACKOFF_MAX_MS);
+    now.value += BACKOFF_MAX_MS - 1;
+    expect(backoff.isOff('peer')).toBe(true);
+    expect(backoff.isOff('other')).toBe(false);
+    now.value += 1;
+    expect(backoff.isOff('peer')).toBe(false);
+    backoff.clear('peer');
+    expect(backoff.note('peer')).toBe(BACKOFF_FIRST_MS);
+  });
 
-  test('are named to the peer that sent them, by their last ones, and only while nothing of theirs is missing', () => {
-    const log = new Log({ charter, charterId: id });
-    const waiting = new WaitingRecords(log);
-    const a = record(1);
-    const b = record(2, [a]);
-    const missing = record(3);
-    const orphan = record(4, [missing]);
-    for (const signed of [a, b, orphan]) {
-      log.addRecord(signed, 'peer');
-      waiting.add('peer', signed);
-    }
-    expect(waiting.tips('peer').map(String)).toEqual([b.id.toString()]);
-    expect(waiting.tips('other')).toEqual([]);
-    log.setPayload(a.record.payload, 10);
-    log.setPayload(b.record.payload, 10);
-    expect(waiting.tips('peer')).toEqual([]);
-    waiting.keepOnly(new Set(['other']));
-    expect(waiting.tips('peer')).toEqual([]);
+  test('is forgotten when more than the bound are remembered', () => {
+    const backoff = new PeerBackoff({ now: () => 0 });
+    for (let i = 0; i <= MAX_BACKED_OFF_PEERS; i++) backoff.note(`peer ${i}`);
+    expect(backoff.isOff('peer 0')).toBe(false);
+    expect(backoff.isOff('peer 1')).toBe(true);
+  });
+});
+
+describe('the turn to fetch', () => {
+  test('is one round at a time, and waits for a slow one only so long', async () => {
+    const turn = new SyncTurn({ patienceMs: 100 });
+    const order: string[] = [];
+    const release = await turn.take();
+    const second = turn.take().then((end) => {
+      order.push('second');
+      end();
+    });
+    order.push('first');
+    release();
+    await second;
+    expect(order).toEqual(['first', 'second']);
+    await turn.take();
+    const started = performance.now();
+    await turn.take();
+    expect(performance.now() - started).toBeGreaterThan(90);
+    const patient = new SyncTurn({ patienceMs: 1_000_000 });
+    await patient.take();
+    const stop = new AbortController();
+    setTimeout(() => stop.abort(), 10);
+    await patient.take(stop.signal);
+  });
+});
+
+describe('what was passed over', () => {
+  test('is not asked for again, takes along what depends on it, and is wanted when another record builds on it', () => {
+    const passed = new PassedOver();
+    passed.add(testId(1), 'unreadable');
+    passed.add(testId(2), 'superfluous');
+    expect(passed.covers([testId(9)])).toBe(false);
+    expect(passed.covers([testId(1)])).toBe(true);
+    expect(passed.ids.has(testId(2))).toBe(true);
+    expect(passed.covers([testId(2)])).toBe(false);
+    expect(passed.ids.has(testId(2))).toBe(false);
+  });
+
+  test('is bounded: the oldest are forgotten', () => {
+    const passed = new PassedOver();
+    for (let i = 0; i <= MAX_PASSED_OVER; i++) passed.add(testId(i), 'unreadable');
+    expect(passed.ids.size).toBe(MAX_PASSED_OVER);
+    expect(passed.ids.has(testId(0))).toBe(false);
   });
 });

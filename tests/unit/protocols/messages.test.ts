@@ -4,17 +4,44 @@ import { describe, expect, test } from 'vitest';
 import { RESPONSE_LIMITS as BLOCKS_RESPONSE } from '../../../protocols/blocks/constants.ts';
 import * as blocks from '../../../protocols/blocks/schema.ts';
 import { ProtocolError } from '../../../protocols/errors.ts';
-import { BLOCK_BYTES, MAX_INLINE_PAYLOAD_BYTES, MAX_SIGNED_RECORD_BYTES, MAX_TIPS } from '../../../protocols/limits.ts';
+import {
+  BLOCK_BYTES,
+  MAX_ENTRY_BYTES,
+  MAX_INLINE_PAYLOAD_BYTES,
+  MAX_SIGNED_HEAD_BYTES,
+  MAX_SIGNED_RECORD_BYTES,
+} from '../../../protocols/limits.ts';
 import { encodeRefusal, MAX_RETRY_AFTER_MS } from '../../../protocols/messages.ts';
 import * as peers from '../../../protocols/peers/schema.ts';
-import { MAX_KNOWN, MAX_PAGE_RECORDS, MAX_WANTED } from '../../../protocols/sync/constants.ts';
+import {
+  MAX_COMPARED,
+  MAX_NAMED,
+  MAX_PAGE_BYTES,
+  MAX_PAGE_ENTRIES,
+  MAX_PREFIX,
+  MAX_PREFIXES_BYTES,
+  MAX_WANT_ITEMS,
+  TAG_BYTES,
+} from '../../../protocols/sync/constants.ts';
+import {
+  packChoices,
+  packPrefixes,
+  unpackChoices,
+  unpackNodes,
+  unpackPrefixes,
+} from '../../../protocols/sync/packing.ts';
 import * as sync from '../../../protocols/sync/schema.ts';
 import { gossipOptions, messageId } from '../../../protocols/updates/gossip-options.ts';
-import { decodeUpdate, encodeUpdate, headsTopic, updatesTopic } from '../../../protocols/updates/schema.ts';
+import { decodeUpdate, encodeUpdate, headsTopic, sealsTopic, updatesTopic } from '../../../protocols/updates/schema.ts';
+import { MAX_LEAF_IDS } from '../../../src/log/index.ts';
 import { testId } from '../log/helpers.ts';
 
 const bytes = (size: number) => new Uint8Array(size).fill(7);
-const ids = (count: number) => Array.from({ length: count }, (_, i) => testId(i));
+const largestWant = () => {
+  const prefixes: string[] = Array(MAX_WANT_ITEMS).fill('f'.repeat(MAX_PREFIX));
+  const some = packChoices(prefixes.map((prefix) => ({ prefix, places: [0, MAX_LEAF_IDS - 1] })));
+  return { kind: 'want', whole: packPrefixes(prefixes), some, ids: bytes(32 * MAX_NAMED), last: false } as const;
+};
 
 function codeOf(call: () => unknown): string {
   try {
@@ -28,22 +55,31 @@ function codeOf(call: () => unknown): string {
 
 describe('every message at its largest', () => {
   test('passes its own limits', () => {
-    const hello = { kind: 'hello', charter: testId(0), digest: bytes(32), known: ids(MAX_KNOWN), head: bytes(4224) };
-    expect(sync.decodeRequest(sync.encodeRequest(hello as sync.SyncRequest))).toMatchObject({ kind: 'hello' });
-    const wanted = { kind: 'records', charter: testId(0), ids: ids(MAX_WANTED) } as const;
-    expect(sync.decodeRequest(sync.encodeRequest(wanted))).toMatchObject({ kind: 'records' });
-    const page = {
-      status: 'hello',
+    const hello = {
+      kind: 'hello',
+      charter: testId(0),
       digest: bytes(32),
-      tips: ids(MAX_TIPS),
-      head: bytes(4224),
-      // Short records in the largest number; and one of full size above the bytes of a page.
-      records: [...Array.from({ length: MAX_PAGE_RECORDS - 1 }, () => bytes(1_020)), bytes(MAX_SIGNED_RECORD_BYTES)],
-      done: false,
+      size: 2 ** 53 - 1,
+      head: bytes(32),
+      salt: bytes(16),
+    };
+    expect(sync.decodeRequest(sync.encodeRequest(hello as sync.SyncRequest))).toMatchObject({ kind: 'hello' });
+    const heads = { kind: 'heads', head: bytes(MAX_SIGNED_HEAD_BYTES), want: true } as const;
+    expect(sync.decodeRequest(sync.encodeRequest(heads))).toMatchObject({ kind: 'heads' });
+    const compare = {
+      kind: 'compare',
+      prefixes: packPrefixes(Array(MAX_COMPARED).fill('f'.repeat(MAX_PREFIX))),
     } as const;
-    expect(sync.decodeAnswer(sync.encodeAnswer({ ...page, records: [...page.records] } as sync.SyncAnswer), 'p'));
-    const records = { status: 'records', records: Array(MAX_WANTED).fill(bytes(MAX_SIGNED_RECORD_BYTES)) } as const;
-    expect(sync.decodeAnswer(sync.encodeAnswer({ ...records, records: [...records.records] }), 'p')).toBeDefined();
+    expect(sync.decodeRequest(sync.encodeRequest(compare))).toMatchObject({ kind: 'compare' });
+    expect(sync.decodeRequest(sync.encodeRequest(largestWant()))).toMatchObject({ kind: 'want' });
+    const leaf = Uint8Array.of(MAX_LEAF_IDS, ...bytes(MAX_LEAF_IDS * TAG_BYTES));
+    const nodes = { status: 'nodes', nodes: new Uint8Array(Buffer.concat(Array(MAX_COMPARED).fill(leaf))) } as const;
+    expect(sync.decodeAnswer(sync.encodeAnswer(nodes), 'p')).toMatchObject({ status: 'nodes' });
+    // Short entries in the largest number; and one of full size above the bytes of a page.
+    const size = MAX_PAGE_BYTES / (MAX_PAGE_ENTRIES - 1);
+    const short = Array.from({ length: MAX_PAGE_ENTRIES - 1 }, () => bytes(size));
+    const page = { status: 'page', entries: [...short, bytes(MAX_ENTRY_BYTES)], done: false } as const;
+    expect(sync.decodeAnswer(sync.encodeAnswer({ ...page, entries: [...page.entries] }), 'p')).toBeDefined();
     const block = { status: 'block', bytes: bytes(BLOCK_BYTES) } as const;
     expect(blocks.decodeAnswer(blocks.encodeAnswer(block), 'p')).toMatchObject({ status: 'block' });
     const list = { status: 'peers', peers: Array(32).fill(Array(8).fill(bytes(320))) } as const;
@@ -60,10 +96,15 @@ describe('every message at its largest', () => {
     const block = encode({ status: 'block', bytes: bytes(BLOCK_BYTES + 1) });
     expect(block.length).toBeLessThanOrEqual(BLOCKS_RESPONSE.maxBytes);
     expect(codeOf(() => blocks.decodeAnswer(block, 'p'))).toBe('MALFORMED');
-    const hello = { kind: 'hello', charter: testId(0), digest: bytes(32), known: ids(MAX_KNOWN + 1), head: null };
-    expect(codeOf(() => sync.decodeRequest(encode(hello)))).toBe('MALFORMED');
-    const wanted = { kind: 'records', charter: testId(0), ids: ids(MAX_WANTED + 1) };
-    expect(codeOf(() => sync.decodeRequest(encode(wanted)))).toBe('MALFORMED');
+    const compare = { kind: 'compare', prefixes: bytes(MAX_PREFIXES_BYTES + 1) };
+    expect(codeOf(() => sync.decodeRequest(encode(compare)))).toBe('MALFORMED');
+    const want = largestWant();
+    for (const field of ['whole', 'some', 'ids'] as const) {
+      const more = { ...want, [field]: new Uint8Array(want[field].length + 32) };
+      expect(codeOf(() => sync.decodeRequest(encode(more)))).toBe('MALFORMED');
+    }
+    const half = { kind: 'lacks', count: 1, ids: bytes(33) };
+    expect(codeOf(() => sync.decodeRequest(encode(half)))).toBe('MALFORMED');
   });
 });
 
@@ -125,6 +166,38 @@ describe('a message that is not of its form', () => {
   });
 });
 
+describe('packed sync data', () => {
+  test('comes back as it was', () => {
+    const prefixes = ['', '0', 'a1', '00f', 'f'.repeat(MAX_PREFIX)];
+    expect(unpackPrefixes(packPrefixes(prefixes), 5)).toEqual(prefixes);
+    const choices = [
+      { prefix: 'ab', places: [0, 31] },
+      { prefix: '', places: [] },
+    ];
+    expect(unpackChoices(packChoices(choices), 2)).toEqual(choices);
+    expect(unpackNodes(Uint8Array.of(0, 1, 0, 0, 1, 0, 255, 128, 1, 0, 0, 0, 5, 0, 0, 0, 6), 3, 'p')).toEqual([
+      { kind: 'leaf', tags: [] },
+      { kind: 'leaf', tags: [256] },
+      { kind: 'branch', tags: [5, ...Array(14).fill(undefined), 6] },
+    ]);
+  });
+
+  test.each([
+    ['a prefix that is too long', () => unpackPrefixes(Uint8Array.of(MAX_PREFIX + 1, ...bytes(9)), 9)],
+    ['a prefix that ends too early', () => unpackPrefixes(Uint8Array.of(3, 1), 9)],
+    ['a prefix that is not filled up with 0', () => unpackPrefixes(Uint8Array.of(1, 0x12), 9)],
+    ['too many prefixes', () => unpackPrefixes(Uint8Array.of(0, 0, 0), 2)],
+    ['a choice without places', () => unpackChoices(Uint8Array.of(1, 0x10, 0, 0), 2)],
+    ['a leaf that is too large', () => unpackNodes(Uint8Array.of(MAX_LEAF_IDS + 1, ...bytes(132)), 1, 'p')],
+    ['a leaf that ends too early', () => unpackNodes(Uint8Array.of(1, 0, 0, 0), 1, 'p')],
+    ['a branch without children', () => unpackNodes(Uint8Array.of(255, 0, 0), 1, 'p')],
+    ['too few nodes', () => unpackNodes(Uint8Array.of(0), 2, 'p')],
+    ['too many nodes', () => unpackNodes(Uint8Array.of(0, 0), 1, 'p')],
+  ])('%s is MALFORMED', (_name, call) => {
+    expect(codeOf(call)).toBe('MALFORMED');
+  });
+});
+
 describe('a refusal', () => {
   test.each([
     ['busy', 'BUSY'],
@@ -159,7 +232,7 @@ describe('gossip', () => {
 
   test('is open for the topics of the communities only, with a price on every one', () => {
     const options = gossipOptions([testId(1), testId(2)]);
-    const topics = [testId(1), testId(2)].flatMap((id) => [updatesTopic(id), headsTopic(id)]);
+    const topics = [testId(1), testId(2)].flatMap((id) => [updatesTopic(id), headsTopic(id), sealsTopic(id)]);
     expect(options.allowedTopics).toEqual(topics);
     expect(options.fallbackToFloodsub).toBe(false);
     expect(Object.keys(options.scoreParams?.topics ?? {})).toEqual(topics);

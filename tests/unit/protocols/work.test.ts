@@ -1,9 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { BlockWork } from '../../../protocols/blocks/work.ts';
-import { locate } from '../../../protocols/sync/locator.ts';
-import { tipsDigest } from '../../../protocols/sync/schema.ts';
-import { testId } from '../log/helpers.ts';
 
 describe('the blocks of one fetch', () => {
   test('are handed out once each, without those that are there', async () => {
@@ -79,33 +76,5 @@ describe('the blocks of one fetch', () => {
     await expect(work.takeOrWait()).rejects.toThrow('disk');
     work.giveBack([0]);
     expect([await work.takeOrWait(), await work.takeOrWait()].sort()).toEqual([0, 1]);
-  });
-});
-
-describe('what a node names as known', () => {
-  const order = Array.from({ length: 1_000 }, (_, i) => testId(i));
-
-  test('is every tip, then places that grow apart from the end, within the limit and each once', () => {
-    const ids = locate([order[999]!, order[500]!], order, 64);
-    expect(ids.slice(0, 2)).toEqual([order[999], order[500]]);
-    expect(ids.length).toBeLessThanOrEqual(64);
-    expect(new Set(ids.map(String)).size).toBe(ids.length);
-    for (const distance of [2, 4, 8, 16, 512]) expect(ids).toContain(order[1_000 - distance]);
-  });
-
-  test('is cut at the limit, and everything of a small log', () => {
-    expect(locate(order, order, 10)).toEqual(order.slice(0, 10));
-    expect(locate([order[2]!], order.slice(0, 3), 10)).toHaveLength(3);
-    expect(locate([], [], 10)).toEqual([]);
-  });
-});
-
-describe('the digest of tips', () => {
-  test('does not depend on their order, and on nothing but them', () => {
-    const [a, b, c] = [testId(1), testId(2), testId(3)];
-    expect(tipsDigest([a, b])).toEqual(tipsDigest([b, a]));
-    expect(tipsDigest([a, b])).not.toEqual(tipsDigest([a, c]));
-    expect(tipsDigest([a])).not.toEqual(tipsDigest([a, b]));
-    expect(tipsDigest([])).toHaveLength(32);
   });
 });

@@ -1,0 +1,141 @@
+import { EventEmitter } from 'node:events';
+import type { CID } from 'multiformats/cid';
+import type { CheckpointShelf } from '../../node/core/checkpoint-shelf.ts';
+import type { Community, CommunityEvents } from '../../node/core/community.ts';
+import type { GoverningKeys } from '../../node/core/governing.ts';
+import { Judge } from '../../node/core/judge.ts';
+import { Serial } from '../../node/core/serial.ts';
+import type { View } from '../../node/core/view.ts';
+import { Historian } from '../../src/history/index.ts';
+import type { Seal, SignedRecord, SigningKey } from '../../src/log/index.ts';
+import type { RunOptions } from '../../src/run-options.ts';
+import type { SimulatedCommunity } from './charter.ts';
+import { type Disk, MemoryBook } from './memory-book.ts';
+import type { SyntheticPayloads } from './payloads.ts';
+
+type Events = Pick<CommunityEvents, 'held' | 'missing' | 'seal' | 'view' | 'checkpoint'>;
+
+/** The parts of `Community` that the network, sealing and revoking use. */
+type Core = Pick<
+  Community,
+  'author' | 'keys' | 'view' | 'deciding' | 'stopping' | 'settled' | 'offered' | 'proposeSeal'
+>;
+
+/**
+ * `Community` without files, worker threads and fold: the log, admission, seals and the recipe are derived as the daemon
+ * does it, by the same modules.
+ */
+export class MemoryCommunity extends EventEmitter<Events> implements Core {
+  readonly options: SimulatedCommunity;
+  readonly author: SigningKey;
+  readonly keys: GoverningKeys;
+  readonly book: MemoryBook;
+  readonly judge: Judge;
+  readonly shelf: Pick<CheckpointShelf, 'object' | 'block'> = { object: () => undefined, block: async () => undefined };
+  readonly contributions = new Serial();
+  readonly #deciding = new Serial();
+  readonly #historian: Historian;
+  readonly #stopping = new AbortController();
+  #view: View | undefined;
+  #stale = false;
+  #deriving: Promise<void> | undefined;
+
+  constructor(
+    options: SimulatedCommunity,
+    components: { author: SigningKey; keys: GoverningKeys; disk: Disk; payloads: SyntheticPayloads },
+  ) {
+    super();
+    this.options = options;
+    this.author = components.author;
+    this.keys = components.keys;
+    this.book = new MemoryBook(options, {
+      disk: components.disk,
+      listener: {
+        onHeld: (records: readonly SignedRecord[]) => {
+          this.emit('held', records);
+          this.#refresh();
+        },
+        onMissing: () => this.emit('missing'),
+        onSeal: (seal) => {
+          this.emit('seal', seal);
+          this.#refresh();
+        },
+      },
+    });
+    this.judge = new Judge({ worker: components.payloads, files: components.disk.blobs });
+    const { log } = this.book;
+    this.#historian = new Historian(options, {
+      log,
+      seals: log.seals,
+      decide: (steps, run) => this.judge.decide(steps, run),
+    });
+  }
+
+  /** As the network and the governing calls know it: files and workers, which these do not touch, are not there. */
+  get asCommunity(): Community {
+    return this as unknown as Community;
+  }
+
+  get view(): View | undefined {
+    return this.#view;
+  }
+
+  /** Whether admission still lags behind the log. */
+  get deciding(): boolean {
+    return this.#stale || this.#deriving !== undefined;
+  }
+
+  get stopping(): AbortSignal {
+    return this.#stopping.signal;
+  }
+
+  /** Nothing is folded, so there is no checkpoint to offer. */
+  offered(): CID | undefined {
+    return undefined;
+  }
+
+  async proposeSeal(run: RunOptions = {}): Promise<Seal | null> {
+    return this.#deciding.run(async () => this.#historian.propose(await this.#historian.derive(run), run));
+  }
+
+  async settled(): Promise<View> {
+    while (this.deciding) {
+      this.#stopping.signal.throwIfAborted();
+      await this.#deriving;
+    }
+    return this.#view!;
+  }
+
+  async open(): Promise<void> {
+    await this.book.open();
+    this.#refresh();
+  }
+
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    await this.contributions.idle();
+    await this.#deriving;
+    await this.book.close();
+  }
+
+  #refresh(): void {
+    this.#stale = true;
+    this.#deriving ??= this.#derive().finally(() => {
+      this.#deriving = undefined;
+      if (this.#stale && !this.#stopping.signal.aborted) this.#refresh();
+    });
+  }
+
+  async #derive(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (this.#stale && !signal.aborted) {
+      this.#stale = false;
+      try {
+        this.#view = await this.#deciding.run(() => this.#historian.derive({ signal }));
+        this.emit('view', this.#view);
+      } catch (error) {
+        if (!signal.aborted) throw error;
+      }
+    }
+  }
+}
