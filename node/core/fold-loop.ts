@@ -118,6 +118,20 @@ export class FoldLoop {
     this.#wake();
   }
 
+  /** Removes the checkpoints and states that only save work: all but the newest, and those of the last seal. */
+  async shed(): Promise<void> {
+    const targets = this.#targets;
+    if (targets === undefined || this.#step !== undefined) return;
+    await keepNewest(this.#options.checkpointDirectory, 1, recipesOf(targets));
+    const keys = this.#keys(targets.newest);
+    const names = await readdir(this.#options.foldDirectory);
+    const newest = Math.max(0, ...names.map((name) => keys.indexOf(name) + 1));
+    const needed = new Set([keys[newest - 1], keys[(targets.sealed?.updates.length ?? 0) - 1]]);
+    for (const name of names) {
+      if (!needed.has(name)) await removeWhole(this.#statePath(name));
+    }
+  }
+
   /** Ends the work under way and waits until nothing of it runs any more. */
   async stop(): Promise<void> {
     this.#stopping.abort();

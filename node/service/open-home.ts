@@ -32,7 +32,14 @@ export interface OpenHome {
  * @throws NodeError `HOME_NOT_JOINED`, `HOME_LOCKED`, `HOME_INVALID`, `HOME_NEWER`, `CHARTER_MISMATCH`
  */
 export async function openHome(
-  options: { home: HomePaths; command: string; engine: MergeEngineOptions; fold: boolean },
+  options: {
+    home: HomePaths;
+    command: string;
+    engine: MergeEngineOptions;
+    fold: boolean;
+    /** Instead of the configuration's. */
+    diskLimit?: number | undefined;
+  },
   components: { logger: Logger },
 ): Promise<OpenHome> {
   const { home } = options;
@@ -62,6 +69,8 @@ export async function openHome(
         engine: options.engine,
         fold: options.fold,
         foldStates: config.foldStates,
+        diskLimit: options.diskLimit ?? config.diskLimit,
+        archive: config.archive,
         adopt: config.adopt,
       },
       { author, keys: await readGoverningKeys(home, author), logger: components.logger },
