@@ -14,7 +14,7 @@ import type { MergeCalls } from '../work/merge-calls.ts';
 import type { PayloadCalls } from '../work/payload-calls.ts';
 import { WorkerThread } from '../work/rpc.ts';
 import { Adoption } from './adoption.ts';
-import { CheckpointShelf, MAX_SHELVED } from './checkpoint-shelf.ts';
+import { CheckpointShelf } from './checkpoint-shelf.ts';
 import { type Collectable, DiskCap } from './disk-cap.ts';
 import type { FoldedCheckpoint } from './fold-loop.ts';
 import { FoldLoop } from './fold-loop.ts';
@@ -111,8 +111,6 @@ export class Community extends EventEmitter<CommunityEvents> {
     admission: null,
     fold: null,
   };
-  /** Documents of the finished checkpoints, by recipe. */
-  readonly #offered = new Map<string, CID>();
   /** Why the last run of admission failed; null after a good one. */
   #failure: unknown = null;
 
@@ -246,7 +244,7 @@ export class Community extends EventEmitter<CommunityEvents> {
 
   /** The document of a recipe's finished checkpoint, which peers can fetch now. */
   offered(recipe: CID): CID | undefined {
-    return this.#offered.get(recipe.toString());
+    return this.shelf.document(recipe.toString());
   }
 
   /** Does without a payload that nobody has, where the next seal declines every update that names it. */
@@ -361,13 +359,9 @@ export class Community extends EventEmitter<CommunityEvents> {
             this.#folding = done < total ? { done, total } : null;
             this.emit('fold', done, total);
           },
-          offer: (checkpoint) => this.shelf.put(checkpoint, { signal: this.#stopping.signal }),
+          offer: (checkpoint, needed) => this.shelf.put(checkpoint, needed, { signal: this.#stopping.signal }),
           onCheckpoint: (checkpoint, document) => {
             this.#folding = null;
-            this.#offered.delete(checkpoint.recipe);
-            this.#offered.set(checkpoint.recipe, document);
-            // Older ones are not on the shelf any more.
-            while (this.#offered.size > MAX_SHELVED) this.#offered.delete(this.#offered.keys().next().value!);
             this.emit('checkpoint', checkpoint, document);
           },
           onProblem: (problem) => this.#setProblem('fold', problem),

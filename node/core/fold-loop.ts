@@ -51,8 +51,11 @@ export interface FoldTargets {
 export interface FoldListener {
   /** `done` of `total` updates are folded. */
   onStep(done: number, total: number): void;
-  /** Offers a finished checkpoint to peers; returns the id of its document. The fold is not done until it is offered. */
-  offer(checkpoint: FoldedCheckpoint): Promise<CID>;
+  /**
+   * Offers a finished checkpoint to peers, besides those of the `needed` recipes; returns the id of its document. The fold is
+   * not done until it is offered.
+   */
+  offer(checkpoint: FoldedCheckpoint, needed: ReadonlySet<string>): Promise<CID>;
   onCheckpoint(checkpoint: FoldedCheckpoint, document: CID): void;
   onProblem(problem: { code: string; message: string } | null): void;
 }
@@ -208,10 +211,10 @@ export class FoldLoop {
       await this.#export(target, state, path);
     }
     const checkpoint = { recipe: target.recipe.toString(), path };
-    const document = await this.#listener.offer(checkpoint);
+    const wanted = recipesOf(targets);
+    const document = await this.#listener.offer(checkpoint, wanted);
     this.#done.delete(checkpoint.recipe);
     this.#done.set(checkpoint.recipe, checkpoint);
-    const wanted = recipesOf(targets);
     for (const recipe of this.#done.keys())
       if (!wanted.has(recipe) && recipe !== checkpoint.recipe) this.#done.delete(recipe);
     this.#listener.onCheckpoint(checkpoint, document);

@@ -47,7 +47,7 @@ export async function openHome(
   const lock = await lockHome(home.lock, options.command);
   try {
     // Half-written settings and keys of killed processes: a token or a key may be in them.
-    for (const directory of [home.root, dirname(home.authorKey)]) await removeTempSiblings(directory);
+    for (const path of [home.lock, home.authorKey, home.replayed]) await removeTempSiblings(dirname(path));
     // Of an earlier process, perhaps with this one's pid: nobody shall take it for ours.
     await rm(home.api, { force: true });
     await migrateHome({ home }, components);
