@@ -1,6 +1,7 @@
 /**
  * Messages are canonical dag-cbor with a declared shape: size first, then nesting and item count, then structure, then
- * shape; and only the one canonical encoding passes, or one message could travel as many.
+ * shape; and only the one canonical encoding passes, or one message could travel as many. Of large answers, which travel
+ * once, any strict encoding does (`transient`).
  */
 import type { CID } from 'multiformats/cid';
 import * as z from 'zod';

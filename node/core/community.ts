@@ -15,7 +15,8 @@ import type { PayloadCalls } from '../work/payload-calls.ts';
 import { WorkerThread } from '../work/rpc.ts';
 import { Adoption } from './adoption.ts';
 import { CheckpointShelf } from './checkpoint-shelf.ts';
-import { type Collectable, DiskCap } from './disk-cap.ts';
+import { collectable } from './collectable.ts';
+import { DiskCap } from './disk-cap.ts';
 import type { FoldedCheckpoint } from './fold-loop.ts';
 import { FoldLoop } from './fold-loop.ts';
 import type { GoverningKeys } from './governing.ts';
@@ -65,10 +66,6 @@ export interface CommunityOptions {
   readonly foldStates?: number | undefined;
   /** Bytes that the home may take; no cap when undefined. */
   readonly diskLimit?: number | undefined;
-  /** Keep payloads of accepted updates that are sealed and folded; default true. */
-  readonly archive?: boolean | undefined;
-  /** Which payloads may be given up when the home is too large; none when left out. */
-  readonly collectable?: ((payload: CID) => Collectable) | undefined;
   /** Take the decisions of sealers as they are first, and replay them when there is time. */
   readonly adopt?: boolean | undefined;
 }
@@ -173,11 +170,11 @@ export class Community extends EventEmitter<CommunityEvents> {
     this.#historian = new Historian(...this.#historySource);
     this.#fold = options.fold && options.base !== null ? this.#createFold(options.base) : null;
     this.#disk = new DiskCap(
-      { root: home.root, limit: options.diskLimit, archive: options.archive },
+      { root: home.root, limit: options.diskLimit },
       {
         book: this.book,
         shed: async () => this.#fold?.shed(),
-        collectable: options.collectable ?? (() => 'never'),
+        collectable: () => (this.#view === undefined ? () => false : collectable(this.#view)),
         onProblem: (problem) => this.#setProblem('disk', problem),
         logger: components.logger,
       },

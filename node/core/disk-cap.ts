@@ -9,20 +9,13 @@ import type { RecordBook } from './record-book.ts';
 export const DISK_LOOK_MS = 60_000;
 
 /** Whether the bytes of a payload may be given up; its record stays held in any case. */
-export type Collectable =
-  | 'never'
-  /** Its update is declined by a seal. */
-  | 'declined and sealed'
-  /** Its update is accepted by a seal and in a state of the fold: what the operator gives up with `archive: false`. */
-  | 'accepted, sealed and folded';
+export type Collectable = (payload: CID) => boolean;
 
 export interface DiskCapOptions {
   /** Of everything below it. */
   readonly root: string;
   /** Bytes; no cap when undefined. */
   readonly limit: number | undefined;
-  /** Keep the payloads of accepted updates; default true. */
-  readonly archive?: boolean | undefined;
 }
 
 /**
@@ -34,20 +27,23 @@ export class DiskCap {
   readonly #options: DiskCapOptions;
   readonly #book: RecordBook;
   readonly #shed: () => Promise<void>;
-  readonly #collectable: (payload: CID) => Collectable;
+  readonly #collectable: () => Collectable;
   readonly #onProblem: (problem: Problem | null) => void;
   readonly #logger: Logger;
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> = Promise.resolve();
   #stopped = false;
 
-  /** @param components - `shed` removes old checkpoints and states of the fold that are only convenient */
+  /**
+   * @param components - `shed` removes old checkpoints and states of the fold that are only convenient; `collectable` says by the
+   *   decisions of the moment which payloads may go
+   */
   constructor(
     options: DiskCapOptions,
     components: {
       book: RecordBook;
       shed: () => Promise<void>;
-      collectable: (payload: CID) => Collectable;
+      collectable: () => Collectable;
       onProblem: (problem: Problem | null) => void;
       logger: Logger;
     },
@@ -82,7 +78,7 @@ export class DiskCap {
 
   /** Looks, and removes what may be removed until the home is small enough. @returns bytes that are left */
   async enforce(): Promise<number> {
-    const { root, limit = Number.POSITIVE_INFINITY, archive = true } = this.#options;
+    const { root, limit = Number.POSITIVE_INFINITY } = this.#options;
     let used = await sizeOf(root);
     const steps = [() => this.#shed(), () => this.#book.dropIdleParts()];
     for (const step of steps) {
@@ -91,9 +87,10 @@ export class DiskCap {
       used = await sizeOf(root);
     }
     if (used > limit) {
+      const isCollectable = this.#collectable();
       for (const payload of [...this.#book.stored()]) {
         if (used <= limit) break;
-        if (!isGivenUp(this.#collectable(payload), archive)) continue;
+        if (!isCollectable(payload)) continue;
         used -= await this.#book.collect(payload);
       }
       used = await sizeOf(root);
@@ -105,14 +102,10 @@ export class DiskCap {
   }
 }
 
-function isGivenUp(collectable: Collectable, archive: boolean): boolean {
-  return collectable === 'declined and sealed' || (collectable === 'accepted, sealed and folded' && !archive);
-}
-
 function tooMuch(used: number, limit: number): string {
   return (
     `this home takes ${used} bytes of the ${limit} that it may, and nothing more can be given up: payloads are not ` +
-    'fetched any more; raise diskLimit (daemon --disk-limit), or give up old payloads with "archive": false'
+    'fetched any more; raise diskLimit (daemon --disk-limit) or free some of the home'
   );
 }
 

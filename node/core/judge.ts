@@ -145,7 +145,8 @@ export class Judge {
       { ...(signal && { signal }) },
     );
     this.#verdicts.set(key, verdict);
-    await this.#verdictFile?.append(payload, verdict);
+    // As with pairs: what is only previewed may never be held.
+    if (!this.#previewed.has(payload.toString())) await this.#verdictFile?.append(payload, verdict);
     return verdict;
   }
 
@@ -200,6 +201,8 @@ export class Judge {
     if (entries === undefined) return;
     this.#previewed.delete(payload.toString());
     if (entries.length > 0) await this.#pairFile?.append(entries);
+    const verdict = this.#verdicts.get(idKey(payload));
+    if (verdict !== undefined) await this.#verdictFile?.append(payload, verdict);
   }
 
   #load(): Promise<void> {

@@ -30,8 +30,6 @@ const schema = z.strictObject({
   adopt: z.boolean().optional(),
   /** Bytes that the home may take; no cap when left out. */
   diskLimit: z.number().int().min(MIN_DISK_LIMIT).optional(),
-  /** Whether payloads of accepted updates are kept once they are sealed and folded; default true. */
-  archive: z.boolean().optional(),
   /** States of the fold to keep; each is as large as the model. */
   foldStates: z.number().int().min(MIN_FOLD_STATES).optional(),
 });

@@ -70,7 +70,6 @@ export async function openHome(
         fold: options.fold,
         foldStates: config.foldStates,
         diskLimit: options.diskLimit ?? config.diskLimit,
-        archive: config.archive,
         adopt: config.adopt,
       },
       { author, keys: await readGoverningKeys(home, author), logger: components.logger },

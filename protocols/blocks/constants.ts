@@ -28,6 +28,9 @@ export const MAX_PAYLOADS_PER_REQUEST = 16;
  */
 export const MAX_BUNDLE_BYTES = BLOCK_BYTES - 16 * MAX_PAYLOADS_PER_REQUEST;
 
+/** Time after which a server sends what it has read of a bundle, in milliseconds: a slow disk is no reason to let a client wait. */
+export const BUNDLE_READ_MS = 500;
+
 /** Milliseconds for one answer with payloads: 1 MiB at 100 KiB/s. Who is slower is asked for one payload at a time. */
 export const BUNDLE_TIMEOUT_MS = 10_000;
 
@@ -43,6 +46,7 @@ export const REQUEST_LIMITS: MessageLimits = {
 
 export const RESPONSE_LIMITS: MessageLimits = {
   what: 'blocks answer',
+  transient: true,
   maxBytes: Math.max(BLOCK_BYTES, OBJECT_PART_BYTES) + MESSAGE_OVERHEAD_BYTES,
   maxDepth: 4,
   maxItems: 3 * MAX_PAYLOADS_PER_REQUEST + 16,

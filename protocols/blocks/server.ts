@@ -6,6 +6,7 @@ import { MAX_OBJECT_BYTES } from '../limits.ts';
 import { type Remote, type Session, StreamServer } from '../stream-server.ts';
 import {
   BLOCKS_PROTOCOL,
+  BUNDLE_READ_MS,
   MAX_BUNDLE_BYTES,
   MAX_BUNDLED_CONTENT_BYTES,
   MAX_BUNDLED_MANIFEST_BYTES,
@@ -58,11 +59,13 @@ function openSession(source: BlockSource, objects: ObjectCache, { signal }: Remo
 
 type Payload = (BlocksAnswer & { status: 'payloads' })['payloads'][number];
 
-/** As many as fit into one answer. */
+/** As many as fit into one answer and are read in time; at least one. */
 async function payloadsOf(source: BlockSource, ids: readonly CID[], signal: AbortSignal): Promise<BlocksAnswer> {
   const payloads: Payload[] = [];
   let room = MAX_BUNDLE_BYTES;
+  const until = performance.now() + BUNDLE_READ_MS;
   for (const id of ids) {
+    if (payloads.length > 0 && performance.now() > until) break;
     const payload = await payloadOf(source, id, signal);
     room -= payload.reduce((sum, bytes) => sum + (bytes?.length ?? 0), 0);
     if (room < 0) break;

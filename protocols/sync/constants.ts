@@ -73,6 +73,7 @@ const ENTRY_ITEM_BYTES = 5;
 
 export const RESPONSE_LIMITS: MessageLimits = {
   what: 'sync answer',
+  transient: true,
   maxBytes: MAX_PAGE_BYTES + MAX_ENTRY_BYTES + MAX_PAGE_ENTRIES * ENTRY_ITEM_BYTES + MESSAGE_OVERHEAD_BYTES,
   maxDepth: 3,
   maxItems: MAX_PAGE_ENTRIES + 32,

@@ -25,6 +25,11 @@ export interface DocumentLimits {
   readonly maxDepth: number;
   /** Most CBOR items (map keys, values and containers each count one). */
   readonly maxItems: number;
+  /**
+   * Its bytes are read once and mean nothing by themselves: they need not be the only encoding of what they say, and are not
+   * encoded again to see that. For answers of up to a mebibyte.
+   */
+  readonly transient?: boolean;
 }
 
 /** sha2-256 of the parts one after the other. */
@@ -157,7 +162,7 @@ export function encodeCanonical(value: unknown, limits: DocumentLimits): Uint8Ar
 
 /**
  * Reads one dag-cbor document: size, then nesting and item count without building anything, then the values, and at
- * last that they re-encode to exactly these bytes.
+ * last, unless the document is transient, that they re-encode to exactly these bytes.
  *
  * @throws LogError `TOO_LARGE`, `TOO_DEEP`, `TOO_MANY_ITEMS`, `MALFORMED_CBOR`, `NOT_CANONICAL`
  */
@@ -168,7 +173,7 @@ export function decodeCanonical(bytes: Uint8Array, limits: DocumentLimits): unkn
   let again: Uint8Array;
   try {
     value = dagCbor.decode(bytes);
-    again = dagCbor.encode(value);
+    again = limits.transient === true ? bytes : dagCbor.encode(value);
   } catch (cause) {
     throw new LogError('NOT_CANONICAL', `${limits.what} is not strict dag-cbor`, {}, { cause });
   }

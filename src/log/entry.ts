@@ -1,6 +1,5 @@
 import type { CID } from 'multiformats/cid';
-import { type DocumentLimits, decodeCanonical, idOf } from './canonical.ts';
-import { MAX_SEALERS } from './charter-fields.ts';
+import { type DocumentLimits, decodeCanonical, equalBytes, idOf } from './canonical.ts';
 import { LogError } from './errors.ts';
 import { Fields } from './fields.ts';
 import { decodeSigned, encodeSigned, MAX_RECORD_BYTES, MAX_SIGNED_RECORD_BYTES } from './record.ts';
@@ -22,12 +21,18 @@ export const MAX_ENTRY_BYTES = Math.max(MAX_SIGNED_RECORD_BYTES, MAX_SIGNED_SEAL
 /** An entry of a version or kind that a newer program may know: passed over, never held against who sent it. */
 const NEWER: ReadonlySet<string> = new Set(['VERSION_UNKNOWN', 'RECORD_KIND_UNKNOWN']);
 
+/** The envelope of a record, whose bytes `decodeEntry` holds to their one encoding. */
 const ENVELOPE_LIMITS: DocumentLimits = {
   what: 'entry',
-  maxBytes: MAX_ENTRY_BYTES,
-  maxDepth: 4,
-  maxItems: 5 * MAX_SEALERS + 16,
+  maxBytes: MAX_SIGNED_RECORD_BYTES,
+  maxDepth: 2,
+  maxItems: 8,
+  transient: true,
 };
+/** A map of two, and its first key: `body`. */
+const BODY_KEY = Uint8Array.of(0xa2, 0x64, 0x62, 0x6f, 0x64, 0x79);
+/** The head of a text of ten characters: `signatures`, where a record has `signature`. */
+const SIGNATURES_HEAD = 0x6a;
 
 export function isSealEntry(entry: LogEntry): entry is SealEntry {
   return 'sealed' in entry;
@@ -44,7 +49,7 @@ export function encodeEntry(entry: LogEntry): Uint8Array {
 
 /** Size, canonical form, fields and signatures, in this order. @throws LogError */
 export function decodeEntry(bytes: Uint8Array): LogEntry {
-  return isSeal(decodeCanonical(bytes, ENVELOPE_LIMITS)) ? sealEntry(decodeSignedSeal(bytes)) : decodeSigned(bytes);
+  return isSeal(bytes) ? sealEntry(decodeSignedSeal(bytes)) : decodeSigned(bytes);
 }
 
 /** Id of the community's first charter. */
@@ -63,12 +68,19 @@ export function isNewer(error: unknown): boolean {
 
 /** The id of an entry, also of a kind that this program does not know. @throws LogError */
 export function entryId(bytes: Uint8Array): CID {
-  const envelope = decodeCanonical(bytes, ENVELOPE_LIMITS);
-  if (isSeal(envelope)) return idOf(bytes);
-  const fields = new Fields(envelope, 'entry').closed(['body', 'signature']);
+  if (isSeal(bytes)) return idOf(bytes);
+  const fields = new Fields(decodeCanonical(bytes, ENVELOPE_LIMITS), 'entry').closed(['body', 'signature']);
   return idOf(fields.bytesUpTo('body', MAX_RECORD_BYTES));
 }
 
-function isSeal(envelope: unknown): boolean {
-  return typeof envelope === 'object' && envelope !== null && Object.hasOwn(envelope, 'signatures');
+/** Both envelopes are canonical maps of two keys, and of the second one the length tells which it is; anything else is none. */
+function isSeal(bytes: Uint8Array): boolean {
+  const { length } = BODY_KEY;
+  if (!equalBytes(bytes.subarray(0, length), BODY_KEY)) return false;
+  // The heads of byte strings of 24 bytes and more: their length has one, two or four bytes.
+  const width = { 88: 1, 89: 2, 90: 4 }[bytes[length] ?? 0];
+  if (width === undefined || bytes.length < length + 1 + width) return false;
+  let size = 0;
+  for (let i = 0; i < width; i++) size = size * 256 + bytes[length + 1 + i]!;
+  return bytes[length + 1 + width + size] === SIGNATURES_HEAD;
 }
