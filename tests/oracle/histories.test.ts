@@ -23,7 +23,7 @@ const LEAST = {
   equivocationAcrossSeal: 5,
   twoSeals: 10,
   doubleSeal: 10,
-  mismatchingSeal: 4,
+  mismatchingSeal: 3,
   waitingSeal: 5,
   amendmentInEffect: 10,
 } as const;
