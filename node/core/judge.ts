@@ -37,7 +37,7 @@ export class Judge {
   /** Ids that the last finished run accepted. */
   #accepted: ReadonlySet<string> = new Set();
   readonly #comparedAhead = new Set<string>();
-  /** What previews compared, by payload: on disk only once the update is held, because most that are declined never are. */
+  /** What previews compared, by payload: that and what they measured is on disk only once the update is held, because most that are declined never are. */
   readonly #previewed = new Map<string, PairEntry[]>();
 
   constructor(components: {
@@ -145,7 +145,7 @@ export class Judge {
       { ...(signal && { signal }) },
     );
     this.#verdicts.set(key, verdict);
-    await this.#verdictFile?.append(payload, verdict);
+    if (!this.#previewed.has(payload.toString())) await this.#verdictFile?.append(payload, verdict);
     return verdict;
   }
 
@@ -200,6 +200,8 @@ export class Judge {
     if (entries === undefined) return;
     this.#previewed.delete(payload.toString());
     if (entries.length > 0) await this.#pairFile?.append(entries);
+    const verdict = this.#verdicts.get(idKey(payload));
+    if (verdict !== undefined) await this.#verdictFile?.append(payload, verdict);
   }
 
   #load(): Promise<void> {
