@@ -37,7 +37,7 @@ export class Judge {
   /** Ids that the last finished run accepted. */
   #accepted: ReadonlySet<string> = new Set();
   readonly #comparedAhead = new Set<string>();
-  /** What previews compared, by payload: on disk only once the update is held, because most that are declined never are. */
+  /** What previews compared, by payload: that and what they measured is on disk only once the update is held, because most that are declined never are. */
   readonly #previewed = new Map<string, PairEntry[]>();
 
   constructor(components: {

@@ -11,6 +11,8 @@ import type { RecordBook } from './record-book.ts';
 export const SCRUB_BYTES_PER_SECOND = 8 * 2 ** 20;
 /** What a payload counts at least, in bytes: opening a file costs about as much as reading so much. */
 export const SCRUB_MIN_BYTES = 64 * 2 ** 10;
+/** Wait before the first pass, in milliseconds: a start has other things to do. */
+export const SCRUB_START_MS = 60_000;
 /** Wait between two passes, in milliseconds: a day. */
 export const SCRUB_INTERVAL_MS = 86_400_000;
 /** Payloads between two notes of how far it came. */
@@ -66,9 +68,9 @@ export class Scrubber {
   }
 
   async #run(): Promise<void> {
-    for (;;) {
+    for (let wait = SCRUB_START_MS; ; wait = SCRUB_INTERVAL_MS) {
+      await sleep(wait, undefined, { signal: this.#stopping.signal, ref: false });
       await this.pass();
-      await sleep(SCRUB_INTERVAL_MS, undefined, { signal: this.#stopping.signal, ref: false });
     }
   }
 
