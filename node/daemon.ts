@@ -23,6 +23,8 @@ export interface DaemonOptions {
   /** Addresses of peers, each ending in /p2p/ and the peer's id. */
   readonly peers: readonly string[];
   readonly engine: MergeEngineOptions;
+  /** Bytes that the home may take; the configuration's when left out. */
+  readonly diskLimit?: number | undefined;
   /** When to seal by itself; the configuration's where left out. */
   readonly seal?: SealPolicy;
 }
@@ -53,7 +55,10 @@ export async function runDaemon(
   const cleanup: (() => Promise<void>)[] = [];
   try {
     const { engine } = options;
-    const opened = await openHome({ home, command: 'kinmerge daemon', engine, fold: true }, { logger });
+    const opened = await openHome(
+      { home, command: 'kinmerge daemon', engine, fold: true, diskLimit: options.diskLimit },
+      { logger },
+    );
     cleanup.push(() => opened.close());
     const { service } = opened;
     // A device or an eigensolver that was asked for by name and is not to be had ends the start; `auto` always works.
@@ -82,7 +87,12 @@ export async function runDaemon(
     service.network = network;
     const sealer = new AutoSealer(
       { ...opened.sealPolicy, ...options.seal },
-      { community: service.community, onSealed: (signed) => network.publishSeal(signed), logger },
+      {
+        community: service.community,
+        onSealed: (signed) => network.publishSeal(signed),
+        maySeal: () => network.maySeal,
+        logger,
+      },
     );
     sealer.start();
     cleanup.push(() => sealer.stop());

@@ -2,6 +2,7 @@ import { InvalidArgumentError } from 'commander';
 import { WORKERS_MAX } from '../../src/compute/engine.ts';
 import { LogError } from '../../src/log/errors.ts';
 import { keyFromText } from '../../src/log/keys.ts';
+import { MIN_DISK_LIMIT } from '../core/limits.ts';
 
 /** A finite decimal number, or a usage error. */
 export function parseNumber(text: string): number {
@@ -79,6 +80,13 @@ export function parseSize(text: string): number {
   throw new InvalidArgumentError(
     `${JSON.stringify(text)} is not a size: give bytes from 1, or a number with kB, MB, GB, TB, KiB, MiB, GiB or TiB.`,
   );
+}
+
+/** A cap for a home: a size from `MIN_DISK_LIMIT`, or a usage error. */
+export function parseDiskLimit(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes >= MIN_DISK_LIMIT) return bytes;
+  throw new InvalidArgumentError(`a home cannot do with less than ${MIN_DISK_LIMIT} bytes.`);
 }
 
 /** Collects a repeatable option. */

@@ -68,7 +68,9 @@ export async function joinCommunity(
   await writeFileDurably(home.charter, bytes);
   const listen = options.listen.length > 0 ? options.listen : before?.listen;
   await writeConfig(home.config, {
-    layout: HOME_LAYOUT_VERSION,
+    ...before,
+    // One of an older layout stays so until it is opened.
+    layout: before?.layout ?? HOME_LAYOUT_VERSION,
     community: id.toString(),
     base: base ?? before?.base ?? null,
     listen: [...(listen ?? [`/ip4/0.0.0.0/tcp/${await freePort()}`])],

@@ -5,7 +5,7 @@ import { canSeal, seal } from './governing.ts';
 import type { View } from './view.ts';
 
 /** How often the clock is looked at, in milliseconds. */
-export const SEAL_CHECK_MS = 60_000;
+export const SEAL_CHECK_MS = 10_000;
 const HOUR_MS = 3_600_000;
 
 /** When a node seals by itself: at whichever comes first. */
@@ -21,6 +21,7 @@ export class AutoSealer {
   readonly #policy: SealPolicy;
   readonly #community: Community;
   readonly #onSealed: (signed: SignedSeal) => void | Promise<void>;
+  readonly #maySeal: () => boolean;
   readonly #logger: Logger;
   readonly #now: () => number;
   #since: number;
@@ -33,11 +34,14 @@ export class AutoSealer {
     components: {
       community: Community;
       onSealed: (signed: SignedSeal) => void | Promise<void>;
+      /** Whether nothing speaks against it now, such as peers that this node has not caught up with. */
+      maySeal?: () => boolean;
       logger: Logger;
       now?: () => number;
     },
   ) {
     this.#policy = options;
+    this.#maySeal = components.maySeal ?? (() => true);
     this.#community = components.community;
     this.#onSealed = components.onSealed;
     this.#logger = components.logger;
@@ -70,7 +74,7 @@ export class AutoSealer {
     const { view } = this.#community;
     if (view === undefined) return;
     this.#tellOnce(view);
-    if (this.#sealing !== undefined || !this.#isDue(view)) return;
+    if (this.#sealing !== undefined || !this.#isDue(view) || !this.#maySeal()) return;
     this.#sealing = this.#seal().finally(() => {
       this.#sealing = undefined;
     });

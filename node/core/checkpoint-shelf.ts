@@ -28,12 +28,21 @@ interface Shelved {
 export class CheckpointShelf {
   #shelved: readonly Shelved[] = [];
 
+  /** The document of a recipe's checkpoint, while that is offered. */
+  document(recipe: string): CID | undefined {
+    return this.#shelved.find((one) => one.recipe === recipe)?.document;
+  }
+
   /**
-   * Hashes a finished checkpoint directory and offers it.
+   * Hashes a finished checkpoint directory and offers it. Of the others those of `needed` recipes stay before newer ones.
    *
    * @returns the id of its checkpoint document
    */
-  async put(checkpoint: FoldedCheckpoint, options: RunOptions = {}): Promise<CID> {
+  async put(
+    checkpoint: FoldedCheckpoint,
+    needed: ReadonlySet<string> = new Set(),
+    options: RunOptions = {},
+  ): Promise<CID> {
     const known = this.#shelved.find(({ recipe }) => recipe === checkpoint.recipe);
     if (known !== undefined) return known.document;
     const objects = new Map<string, Uint8Array>();
@@ -51,7 +60,10 @@ export class CheckpointShelf {
     const bytes = encodeCheckpoint({ version: 1, recipe: parseId(checkpoint.recipe), files: listed });
     const document = idOf(bytes);
     objects.set(document.toString(), bytes);
-    this.#shelved = [{ recipe: checkpoint.recipe, document, objects, files }, ...this.#shelved].slice(0, MAX_SHELVED);
+    const before = [true, false].flatMap((wanted) =>
+      this.#shelved.filter(({ recipe }) => needed.has(recipe) === wanted),
+    );
+    this.#shelved = [{ recipe: checkpoint.recipe, document, objects, files }, ...before].slice(0, MAX_SHELVED);
     return document;
   }
 

@@ -14,13 +14,15 @@ import type { MergeCalls } from '../work/merge-calls.ts';
 import type { PayloadCalls } from '../work/payload-calls.ts';
 import { WorkerThread } from '../work/rpc.ts';
 import { Adoption } from './adoption.ts';
-import { CheckpointShelf, MAX_SHELVED } from './checkpoint-shelf.ts';
+import { CheckpointShelf } from './checkpoint-shelf.ts';
+import { type Collectable, DiskCap } from './disk-cap.ts';
 import type { FoldedCheckpoint } from './fold-loop.ts';
 import { FoldLoop } from './fold-loop.ts';
 import type { GoverningKeys } from './governing.ts';
 import { Judge } from './judge.ts';
 import { PairFile } from './pair-file.ts';
 import { RecordBook } from './record-book.ts';
+import { Scrubber } from './scrubber.ts';
 import { Serial } from './serial.ts';
 import { VerdictFile } from './verdict-file.ts';
 import type { View } from './view.ts';
@@ -61,6 +63,12 @@ export interface CommunityOptions {
   readonly fold: boolean;
   /** States of the fold to keep; see `FoldLoopOptions`. */
   readonly foldStates?: number | undefined;
+  /** Bytes that the home may take; no cap when undefined. */
+  readonly diskLimit?: number | undefined;
+  /** Keep payloads of accepted updates that are sealed and folded; default true. */
+  readonly archive?: boolean | undefined;
+  /** Which payloads may be given up when the home is too large; none when left out. */
+  readonly collectable?: ((payload: CID) => Collectable) | undefined;
   /** Take the decisions of sealers as they are first, and replay them when there is time. */
   readonly adopt?: boolean | undefined;
 }
@@ -89,19 +97,20 @@ export class Community extends EventEmitter<CommunityEvents> {
   readonly #fold: FoldLoop | null;
   readonly #stopping = new AbortController();
   readonly #historian: Historian;
+  readonly #scrubber: Scrubber;
+  readonly #disk: DiskCap;
   readonly #historySource: ConstructorParameters<typeof Historian>;
   readonly #adoption: Adoption;
   #view: View | undefined;
   #stale = true;
   #deriving: Promise<void> | undefined;
   #folding: { done: number; total: number } | null = null;
-  readonly #problems: Record<'seal' | 'admission' | 'fold', Problem | null> = {
+  readonly #problems: Record<'disk' | 'seal' | 'admission' | 'fold', Problem | null> = {
+    disk: null,
     seal: null,
     admission: null,
     fold: null,
   };
-  /** Documents of the finished checkpoints, by recipe. */
-  readonly #offered = new Map<string, CID>();
   /** Why the last run of admission failed; null after a good one. */
   #failure: unknown = null;
 
@@ -144,6 +153,7 @@ export class Community extends EventEmitter<CommunityEvents> {
         },
       },
     );
+    this.#scrubber = new Scrubber({ note: home.scrub }, { book: this.book, logger: components.logger });
     const pairs = new PairFile({ path: home.pairs }, { logger: components.logger });
     const verdicts = new VerdictFile({ path: home.verdicts }, { logger: components.logger });
     this.judge = new Judge({ worker: this.payloads, files: this.book.blobs, pairs, verdicts });
@@ -162,6 +172,16 @@ export class Community extends EventEmitter<CommunityEvents> {
     ];
     this.#historian = new Historian(...this.#historySource);
     this.#fold = options.fold && options.base !== null ? this.#createFold(options.base) : null;
+    this.#disk = new DiskCap(
+      { root: home.root, limit: options.diskLimit, archive: options.archive },
+      {
+        book: this.book,
+        shed: async () => this.#fold?.shed(),
+        collectable: options.collectable ?? (() => 'never'),
+        onProblem: (problem) => this.#setProblem('disk', problem),
+        logger: components.logger,
+      },
+    );
   }
 
   /** Reads the home and starts the background work. */
@@ -173,6 +193,8 @@ export class Community extends EventEmitter<CommunityEvents> {
     await this.book.dropOrphans();
     await this.#adoption.open();
     await this.#fold?.start();
+    if (this.options.fold) this.#scrubber.start();
+    this.#disk.start();
     this.#refresh();
   }
 
@@ -181,6 +203,7 @@ export class Community extends EventEmitter<CommunityEvents> {
     this.#stopping.abort();
     await this.contributions.idle();
     await this.#fold?.stop();
+    await Promise.all([this.#scrubber.stop(), this.#disk.stop()]);
     await this.#deriving;
     await this.#adoption.idle();
     await this.book.close();
@@ -211,7 +234,7 @@ export class Community extends EventEmitter<CommunityEvents> {
   }
 
   get problem(): Problem | null {
-    return this.#problems.seal ?? this.#problems.admission ?? this.#problems.fold;
+    return this.#problems.disk ?? this.#problems.seal ?? this.#problems.admission ?? this.#problems.fold;
   }
 
   /** The finished checkpoint of a recipe, if it is one of the last. */
@@ -221,7 +244,7 @@ export class Community extends EventEmitter<CommunityEvents> {
 
   /** The document of a recipe's finished checkpoint, which peers can fetch now. */
   offered(recipe: CID): CID | undefined {
-    return this.#offered.get(recipe.toString());
+    return this.shelf.document(recipe.toString());
   }
 
   /** Does without a payload that nobody has, where the next seal declines every update that names it. */
@@ -300,7 +323,7 @@ export class Community extends EventEmitter<CommunityEvents> {
     this.#setProblem('admission', error === null ? null : { code: errorCode(error), message });
   }
 
-  #setProblem(part: 'seal' | 'admission' | 'fold', problem: Problem | null): void {
+  #setProblem(part: 'disk' | 'seal' | 'admission' | 'fold', problem: Problem | null): void {
     const before = this.#problems[part];
     if (before?.code === problem?.code && before?.message === problem?.message) return;
     this.#problems[part] = problem;
@@ -336,13 +359,9 @@ export class Community extends EventEmitter<CommunityEvents> {
             this.#folding = done < total ? { done, total } : null;
             this.emit('fold', done, total);
           },
-          offer: (checkpoint) => this.shelf.put(checkpoint, { signal: this.#stopping.signal }),
+          offer: (checkpoint, needed) => this.shelf.put(checkpoint, needed, { signal: this.#stopping.signal }),
           onCheckpoint: (checkpoint, document) => {
             this.#folding = null;
-            this.#offered.delete(checkpoint.recipe);
-            this.#offered.set(checkpoint.recipe, document);
-            // Older ones are not on the shelf any more.
-            while (this.#offered.size > MAX_SHELVED) this.#offered.delete(this.#offered.keys().next().value!);
             this.emit('checkpoint', checkpoint, document);
           },
           onProblem: (problem) => this.#setProblem('fold', problem),

@@ -51,8 +51,11 @@ export interface FoldTargets {
 export interface FoldListener {
   /** `done` of `total` updates are folded. */
   onStep(done: number, total: number): void;
-  /** Offers a finished checkpoint to peers; returns the id of its document. The fold is not done until it is offered. */
-  offer(checkpoint: FoldedCheckpoint): Promise<CID>;
+  /**
+   * Offers a finished checkpoint to peers, besides those of the `needed` recipes; returns the id of its document. The fold is
+   * not done until it is offered.
+   */
+  offer(checkpoint: FoldedCheckpoint, needed: ReadonlySet<string>): Promise<CID>;
   onCheckpoint(checkpoint: FoldedCheckpoint, document: CID): void;
   onProblem(problem: { code: string; message: string } | null): void;
 }
@@ -116,6 +119,20 @@ export class FoldLoop {
     const wanted = [targets.newest, targets.sealed].some((target) => target !== null && this.#needs(target));
     if (this.#step !== undefined && !wanted) this.#step.controller.abort();
     this.#wake();
+  }
+
+  /** Removes the checkpoints and states that only save work: all but the newest, and those of the last seal. */
+  async shed(): Promise<void> {
+    const targets = this.#targets;
+    if (targets === undefined || this.#step !== undefined) return;
+    await keepNewest(this.#options.checkpointDirectory, 1, recipesOf(targets));
+    const keys = this.#keys(targets.newest);
+    const names = await readdir(this.#options.foldDirectory);
+    const newest = Math.max(0, ...names.map((name) => keys.indexOf(name) + 1));
+    const needed = new Set([keys[newest - 1], keys[(targets.sealed?.updates.length ?? 0) - 1]]);
+    for (const name of names) {
+      if (!needed.has(name)) await removeWhole(this.#statePath(name));
+    }
   }
 
   /** Ends the work under way and waits until nothing of it runs any more. */
@@ -194,10 +211,10 @@ export class FoldLoop {
       await this.#export(target, state, path);
     }
     const checkpoint = { recipe: target.recipe.toString(), path };
-    const document = await this.#listener.offer(checkpoint);
+    const wanted = recipesOf(targets);
+    const document = await this.#listener.offer(checkpoint, wanted);
     this.#done.delete(checkpoint.recipe);
     this.#done.set(checkpoint.recipe, checkpoint);
-    const wanted = recipesOf(targets);
     for (const recipe of this.#done.keys())
       if (!wanted.has(recipe) && recipe !== checkpoint.recipe) this.#done.delete(recipe);
     this.#listener.onCheckpoint(checkpoint, document);

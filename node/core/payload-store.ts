@@ -6,7 +6,7 @@ import { NodeError } from '../errors.ts';
 import type { HomePaths } from '../home/paths.ts';
 import type { Logger } from '../logger.ts';
 import { BlobStore, isBlock } from '../stores/blob-store.ts';
-import { type HomeContent, keyOf, type PayloadFact } from '../stores/home-journal.ts';
+import { digestOfKey, type HomeContent, keyOf, type PayloadFact } from '../stores/home-journal.ts';
 import type { Journal } from '../stores/journal.ts';
 import { digestOfName, encodeSize, type JournalEntry, KIND } from '../stores/journal-format.ts';
 import { removal } from '../stores/journal-reading.ts';
@@ -92,11 +92,16 @@ export class PayloadStore {
     return !this.#lost.has(keyOf(payload.multihash.digest)) && (await this.blobs.has(payload, size));
   }
 
-  /** Payloads that are stored, by the journal. */
-  *stored(): Generator<{ readonly payload: CID; readonly size: number }> {
-    for (const [key, { state, size }] of this.#facts) {
-      if (state === 'stored') yield { payload: idFromDigest(new Uint8Array(Buffer.from(key, 'latin1'))), size };
+  /** Payloads whose bytes are there, as far as is known. */
+  *stored(): Generator<CID> {
+    for (const [key, { state }] of this.#facts) {
+      if (state === 'stored' && !this.#lost.has(key)) yield idFromDigest(digestOfKey(key));
     }
+  }
+
+  isStored(payload: CID): boolean {
+    const key = keyOf(payload.multihash.digest);
+    return this.#facts.get(key)?.state === 'stored' && !this.#lost.has(key);
   }
 
   /** The stored manifest of a payload; a damaged one counts as missing. */
@@ -150,17 +155,18 @@ export class PayloadStore {
     this.#journal.later({ kind: KIND.stored, digest: payload.multihash.digest, body: encodeSize(size) });
   }
 
-  /** Gives up the bytes of a payload that was stored; the journal says so before they go. */
-  async collect(payload: CID): Promise<void> {
+  /** Gives up the bytes of a payload that was stored; the journal says so before they go. @returns how many they were */
+  async collect(payload: CID): Promise<number> {
     const { digest } = payload.multihash;
     const fact = this.#facts.get(keyOf(digest));
-    if (fact?.state !== 'stored') return;
+    if (fact?.state !== 'stored' || this.#reserved.has(payload.toString())) return 0;
     const body = encodeSize(fact.size);
     await this.#journal.append([{ kind: KIND.collected, digest, body }, removal(KIND.stored, digest)]);
     this.#facts.set(keyOf(digest), { size: fact.size, state: 'collected' });
     this.#lost.delete(keyOf(digest));
     await this.blobs.delete(payload);
     await this.blobs.deletePart(payload);
+    return fact.size;
   }
 
   /** Notes that a payload will do without its bytes, which never came. */

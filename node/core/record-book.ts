@@ -53,6 +53,7 @@ export class RecordBook {
   readonly charterId: CID;
   readonly #changes: RecordChanges;
   readonly #serial = new Serial();
+  #full = false;
   #closed = false;
 
   constructor(
@@ -311,6 +312,35 @@ export class RecordBook {
     });
   }
 
+  /** Payloads whose bytes are there, as far as is known. */
+  stored(): Generator<CID> {
+    return this.#payloads.stored();
+  }
+
+  isStored(payload: CID): boolean {
+    return this.#payloads.isStored(payload);
+  }
+
+  /** Gives up the bytes of a held record's payload. The record stays held. @returns how many they were */
+  collect(payload: CID): Promise<number> {
+    return this.#run(async () => {
+      // One of a record that waits is needed to hold it.
+      if (this.#files.stalledNames(payload)) return 0;
+      return this.#payloads.collect(payload);
+    });
+  }
+
+  /** Whether there is no room for more payloads: then none is fetched, and none that a peer brings is kept. */
+  setFull(full: boolean): void {
+    if (this.#full && !full) this.#changes.tellMissing();
+    this.#full = full;
+  }
+
+  /** Removes what was fetched of payloads that no record names. */
+  dropIdleParts(): Promise<void> {
+    return this.#run(() => this.#payloads.sweepParts(0));
+  }
+
   /** Takes a payload whose bytes are damaged out of use and asks for it. Its record stays held. */
   lose(payload: CID): Promise<void> {
     return this.#run(async () => {
@@ -321,6 +351,7 @@ export class RecordBook {
 
   /** What is to be fetched: for waiting records, and in the place of what is damaged. */
   missing(): Missing {
+    if (this.#full) return { ...this.log.missing(), manifests: [], payloads: [] };
     const missing = this.log.missing();
     const { lost } = this.#payloads;
     return lost.length === 0 ? missing : { ...missing, payloads: [...missing.payloads, ...lost] };
@@ -352,6 +383,7 @@ export class RecordBook {
    * when the record's chain is known.
    */
   async #keepInline(signed: SignedRecord, payload: Uint8Array): Promise<void> {
+    if (this.#full) return;
     const { manifest, bytes, id } = await manifestOf(payload);
     if (payloadOf(signed.record)?.equals(id) !== true || this.judge(signed, manifest.size).verdict !== 'valid') return;
     if (!this.log.hasPayloadRoom(signed, manifest.size)) return;

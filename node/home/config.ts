@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { writeFileDurably } from '../../src/durable.ts';
-import { MIN_FOLD_STATES } from '../core/limits.ts';
+import { MIN_DISK_LIMIT, MIN_FOLD_STATES } from '../core/limits.ts';
 import { NodeError } from '../errors.ts';
 import { HOME_LAYOUT_VERSION } from './paths.ts';
 
@@ -28,6 +28,10 @@ const schema = z.strictObject({
     .optional(),
   /** Whether a node that starts with nothing takes the decisions of sealers first and replays them later; default true. */
   adopt: z.boolean().optional(),
+  /** Bytes that the home may take; no cap when left out. */
+  diskLimit: z.number().int().min(MIN_DISK_LIMIT).optional(),
+  /** Whether payloads of accepted updates are kept once they are sealed and folded; default true. */
+  archive: z.boolean().optional(),
   /** States of the fold to keep; each is as large as the model. */
   foldStates: z.number().int().min(MIN_FOLD_STATES).optional(),
 });

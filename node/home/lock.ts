@@ -7,7 +7,7 @@ import { NodeError } from '../errors.ts';
 /** Who holds a home, as written in its lock file. */
 export interface LockOwner {
   readonly pid: number;
-  /** Start time of the process in kernel ticks (Linux), so that a reused pid is not taken for the owner. */
+  /** Start time of the process in kernel ticks, `@`, and the id of the boot (Linux): a reused pid is not taken for the owner. */
   readonly started: string | null;
   readonly command: string;
 }
@@ -131,14 +131,19 @@ async function isAlive(owner: LockOwner): Promise<boolean> {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
   const started = await startTime(owner.pid);
-  return owner.started === null || started === null || owner.started === started;
+  if (owner.started === null || started === null) return true;
+  // A lock of an older version names no boot.
+  return owner.started.includes('@') ? owner.started === started : started.startsWith(`${owner.started}@`);
 }
 
 async function startTime(pid: number): Promise<string | null> {
   try {
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
     // Field 22 counted after the command name, which may itself hold spaces and parentheses (proc(5)).
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null;
+    const ticks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+    // Ticks count from the boot: after another one, the same process id may well have started at the same tick.
+    const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
+    return ticks === undefined ? null : `${ticks}@${boot.trim()}`;
   } catch {
     return null;
   }

@@ -10,7 +10,7 @@ import {
   encodeSigned,
   idOf,
 } from '../../src/log/index.ts';
-import { cidNames, ignoreMissing } from '../files.ts';
+import { cidNames, exists, ignoreMissing } from '../files.ts';
 import type { Logger } from '../logger.ts';
 import { createJournal } from '../stores/journal.ts';
 import { encodeSize, type JournalEntry, KIND } from '../stores/journal-format.ts';
@@ -34,7 +34,9 @@ export async function migrateHome(
 ): Promise<void> {
   const { logger, onStep } = components;
   const config = await readConfig(home.config);
-  if (config.layout !== HOME_LAYOUT_VERSION) {
+  // What was there goes only beside a journal, whatever the configuration says.
+  const orphaned = !(await exists(home.journal)) && (await exists(join(home.root, 'records')));
+  if (config.layout !== HOME_LAYOUT_VERSION || orphaned) {
     logger.info({ home: home.root }, 'the home is brought to layout 2');
     const entries = await readOld(home, logger);
     onStep?.('read');

@@ -35,6 +35,8 @@ export interface HomePaths {
   readonly replayed: string;
   /** Measurements of payloads, derived: may be deleted at any time. */
   readonly verdicts: string;
+  /** How far the check of payloads came, derived: may be deleted at any time. */
+  readonly scrub: string;
   /** Merged checkpoints, derived: may be deleted at any time. */
   readonly checkpoints: string;
   /** Work in progress; emptied at every start. */
@@ -60,6 +62,7 @@ export function homePaths(root: string): HomePaths {
     pairs: join(root, 'derived', 'pairs'),
     replayed: join(root, 'derived', 'replayed'),
     verdicts: join(root, 'derived', 'verdicts'),
+    scrub: join(root, 'derived', 'scrub'),
     checkpoints: join(root, 'derived', 'checkpoints'),
     tmp: join(root, 'tmp'),
   };

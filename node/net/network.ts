@@ -50,6 +50,9 @@ export const HEAD_INTERVAL_MS = 500;
  */
 export const HEAD_GOSSIP_MAX_MS = 8_000;
 
+/** How long a node that knows peers waits for one to catch up with before it seals by itself, in milliseconds. */
+export const SEAL_GRACE_MS = 30_000;
+
 type Host = Libp2p<HostServices & { blocks: Blocks; sync: Sync; peers: Peers }>;
 
 export interface NetworkOptions {
@@ -88,6 +91,7 @@ export class Network {
   readonly #headTurn: HeadTurn;
   readonly #listener: NetworkListener;
   readonly #logger: Logger;
+  readonly #started = performance.now();
   readonly #headGossip = new Pace(
     { firstMs: HEAD_INTERVAL_MS, maxMs: HEAD_GOSSIP_MAX_MS },
     { work: () => this.#headTurn.changed() },
@@ -248,6 +252,16 @@ export class Network {
   /** How the fetching of a payload that a record waits for has gone. */
   tries(payload: CID): Tries | undefined {
     return this.#fetcher.tries(payload);
+  }
+
+  /**
+   * Whether this node may make a seal: it knows no peer, has caught up with one, or has waited long enough for one. A node that was
+   * off would else seal what others have sealed meanwhile, and two seals with one number stop them all. What heads say of seals
+   * does not count: anybody can sign a head.
+   */
+  get maySeal(): boolean {
+    const waited = performance.now() - this.#started >= SEAL_GRACE_MS;
+    return this.#syncer.caughtUp || waited || this.book.all().length === 0;
   }
 
   /** Gossips an own update that is already durable. Nobody listening is no failure: sync hands it on. */

@@ -44,6 +44,7 @@ export class Syncer {
   /** What peers said they have and this log lacks, to be asked for by name. */
   readonly #named = new Map<string, readonly CID[]>();
   #passedOver = new PassedOver();
+  #caughtUp = false;
   readonly #backoff = new PeerBackoff();
   readonly #turn = new SyncTurn();
   readonly #stopping = new AbortController();
@@ -102,6 +103,11 @@ export class Syncer {
     // A part of them would come without the parents: then everything is compared.
     const isAll = count <= ids.length;
     if (this.#add(peer) && isAll) this.#named.set(peer.toString(), lacked);
+  }
+
+  /** Whether everything that some peer had has come since the start. */
+  get caughtUp(): boolean {
+    return this.#caughtUp;
   }
 
   /** What could not be used may be of use now: a newer amendment names other sealers. */
@@ -166,6 +172,7 @@ export class Syncer {
       return;
     }
     this.#backoff.clear(key);
+    this.#caughtUp ||= complete && refused === 0;
     if (refused > 0) {
       this.#refused.set(key, { peer, waiting: this.#book.log.pendingSize });
       this.#logger.info({ peer: key, received }, 'a peer has more records than may wait here; the rest comes later');

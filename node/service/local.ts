@@ -184,6 +184,10 @@ export class LocalService implements NodeService {
   }
 
   async seal(options: RunOptions = {}): Promise<SealDocument | null> {
+    if (this.#network?.maySeal === false) {
+      const text = 'this node has not caught up with any of its peers since it started: seal again in half a minute';
+      throw new NodeError('SEAL_STOPPED', text);
+    }
     const signed = await seal(this.community, options);
     if (signed === null) return null;
     await this.#network?.publishSeal(signed);

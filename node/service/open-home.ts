@@ -32,7 +32,14 @@ export interface OpenHome {
  * @throws NodeError `HOME_NOT_JOINED`, `HOME_LOCKED`, `HOME_INVALID`, `HOME_NEWER`, `CHARTER_MISMATCH`
  */
 export async function openHome(
-  options: { home: HomePaths; command: string; engine: MergeEngineOptions; fold: boolean },
+  options: {
+    home: HomePaths;
+    command: string;
+    engine: MergeEngineOptions;
+    fold: boolean;
+    /** Instead of the configuration's. */
+    diskLimit?: number | undefined;
+  },
   components: { logger: Logger },
 ): Promise<OpenHome> {
   const { home } = options;
@@ -40,7 +47,7 @@ export async function openHome(
   const lock = await lockHome(home.lock, options.command);
   try {
     // Half-written settings and keys of killed processes: a token or a key may be in them.
-    for (const directory of [home.root, dirname(home.authorKey)]) await removeTempSiblings(directory);
+    for (const path of [home.lock, home.authorKey, home.replayed]) await removeTempSiblings(dirname(path));
     // Of an earlier process, perhaps with this one's pid: nobody shall take it for ours.
     await rm(home.api, { force: true });
     await migrateHome({ home }, components);
@@ -62,6 +69,8 @@ export async function openHome(
         engine: options.engine,
         fold: options.fold,
         foldStates: config.foldStates,
+        diskLimit: options.diskLimit ?? config.diskLimit,
+        archive: config.archive,
         adopt: config.adopt,
       },
       { author, keys: await readGoverningKeys(home, author), logger: components.logger },

@@ -6,13 +6,14 @@ import type { LogLevel } from '../../logger.ts';
 import { createLogger, LOG_LEVELS } from '../../logger.ts';
 import type { CommonOptions, Register } from '../context.ts';
 import { EXIT } from '../exit-codes.ts';
-import { collect, parsePositive, parsePositiveCount } from '../parse.ts';
+import { collect, parseDiskLimit, parsePositive, parsePositiveCount } from '../parse.ts';
 import { type EngineVerbOptions, engineOptions, withEngineOptions } from './engine-options.ts';
 
 interface DaemonOptions extends CommonOptions, EngineVerbOptions {
   readonly listen?: string[];
   readonly announce?: string[];
   readonly peer?: string[];
+  readonly diskLimit?: number;
   readonly logLevel: LogLevel;
   readonly sealEvery?: number;
   readonly sealHours?: number;
@@ -29,6 +30,11 @@ export function daemonVerb(program: Command, register: Register): void {
       collect,
     )
     .option('--peer <multiaddr>', 'a peer to connect to, may be repeated', collect)
+    .option(
+      '--disk-limit <size>',
+      'bytes that the home may take, such as 200GB (default: that of config.json)',
+      parseDiskLimit,
+    )
     .option('--seal-every <n>', 'seal by itself when this many accepted updates are unsealed', parsePositiveCount)
     .option('--seal-hours <hours>', 'seal by itself this long after the last seal', parsePositive)
     .addOption(new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS).default('info'));
@@ -41,6 +47,7 @@ export function daemonVerb(program: Command, register: Register): void {
         announce: options.announce,
         peers: options.peer ?? [],
         engine: engineOptions(options),
+        diskLimit: options.diskLimit,
         seal: sealPolicy(options),
       },
       {

@@ -53,7 +53,7 @@ export async function fillHome(
   const chains = Array.from({ length: authors }, () => ({ key: generateKey(), last: null as SignedRecord | null }));
   const entries: JournalEntry[] = [];
   await mkdir(home.blobs, { recursive: true });
-  let last: SignedRecord | null = null;
+  let last = null as SignedRecord | null;
   let writing: Promise<void>[] = [];
   for (let index = 0; index < records; index++) {
     const payload = payloadOf(table, index, index < accepted ? 1 : DECLINED_NORM);

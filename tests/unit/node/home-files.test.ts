@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { readdir, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readConfig, writeConfig } from '../../../node/home/config.ts';
@@ -86,7 +86,8 @@ describe('key files', () => {
 test('what a killed process left half-written of settings and keys goes when the home is opened', async () => {
   const { home } = await makePond();
   const { pid } = spawnSync(process.execPath, ['--version']);
-  for (const path of [home.api, home.peers, home.lock, home.authorKey]) {
+  for (const path of [home.api, home.peers, home.lock, home.authorKey, home.replayed]) {
+    await mkdir(dirname(path), { recursive: true });
     await writeFile(join(dirname(path), `.${basename(path)}.${pid}-0123456789abcdef.kinmerge-tmp`), 'secret');
   }
   const opened = await openHome({ home, command: 'test', engine: { device: 'cpu' }, fold: false }, { logger: silent });

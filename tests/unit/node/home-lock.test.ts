@@ -50,6 +50,22 @@ describe('the lock of a home', () => {
     expect(await homeOwner(path)).toMatchObject({ command: 'after' });
   });
 
+  test.runIf(process.platform === 'linux')(
+    'tells another boot from this one, and keeps to a lock without any',
+    async () => {
+      const path = join(await scratch(), 'lock.json');
+      const lock = await lockHome(path, 'this boot');
+      const mine = JSON.parse(await readFile(path, 'utf8')) as { started: string };
+      await lock.release();
+      const [ticks] = mine.started.split('@');
+      const other = `${ticks}@00000000-0000-0000-0000-000000000000`;
+      await writeFile(path, JSON.stringify({ pid: process.pid, started: other, command: 'another boot' }));
+      expect(await homeOwner(path)).toBeUndefined();
+      await writeFile(path, JSON.stringify({ pid: process.pid, started: ticks, command: 'an older version' }));
+      expect(await homeOwner(path)).toMatchObject({ command: 'an older version' });
+    },
+  );
+
   test.each(['', '{"pid":', '[]', '{"pid":"12"}', '{"pid":-1}'])(
     'takes over a file that names nobody: %j',
     async (text) => {
