@@ -4,9 +4,9 @@ import type { Blocks, FetchedPayload } from '../../protocols/index.ts';
 import { ProtocolError } from '../../protocols/index.ts';
 import type { Manifest, SignedRecord } from '../../src/log/index.ts';
 import { blockCount, decodeManifest, keyToText, MAX_MANIFEST_BYTES, payloadOf } from '../../src/log/index.ts';
-import type { RecordBook } from '../core/record-book.ts';
 import type { Logger } from '../logger.ts';
 import { inTurns, type Wanted } from './fetch-turns.ts';
+import type { NetworkBook } from './network-book.ts';
 import { PeerFaults } from './peer-faults.ts';
 
 /**
@@ -89,7 +89,7 @@ export interface FetcherOptions {
 
 /** Fetches the manifests and payloads that waiting records need, from any connected peer, as long as they are needed. */
 export class Fetcher {
-  readonly #book: RecordBook;
+  readonly #book: NetworkBook;
   readonly #blocks: Blocks;
   readonly #peers: () => readonly PeerId[];
   readonly #logger: Logger;
@@ -110,7 +110,7 @@ export class Fetcher {
 
   constructor(
     components: {
-      book: RecordBook;
+      book: NetworkBook;
       blocks: Blocks;
       peers: () => readonly PeerId[];
       logger: Logger;

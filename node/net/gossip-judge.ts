@@ -2,7 +2,7 @@ import type { PeerId } from '@libp2p/interface';
 import type { UpdateMessage, Verdict } from '../../protocols/index.ts';
 import type { SignedRecord } from '../../src/log/index.ts';
 import { decodeSigned, decodeSignedSeal, LogError, manifestOf, payloadOf } from '../../src/log/index.ts';
-import type { RecordBook } from '../core/record-book.ts';
+import type { NetworkBook } from './network-book.ts';
 
 /** A record of a kind or version that a newer program may know: passed over, never held against the peer. */
 const NEWER: ReadonlySet<string> = new Set(['VERSION_UNKNOWN', 'RECORD_KIND_UNKNOWN']);
@@ -14,7 +14,7 @@ const NEWER: ReadonlySet<string> = new Set(['VERSION_UNKNOWN', 'RECORD_KIND_UNKN
  * @param onUnknown - gets what cannot be judged yet because the author's chain is not here
  */
 export async function judgeUpdate(
-  book: RecordBook,
+  book: NetworkBook,
   message: UpdateMessage,
   from: PeerId,
   onUnknown: (signed: SignedRecord, from: PeerId) => void,
@@ -48,7 +48,7 @@ export async function judgeUpdate(
  *
  * @param onUnknown - told of a seal by a key that may be a sealer's by amendments that are not here
  */
-export async function judgeSeal(book: RecordBook, bytes: Uint8Array, onUnknown: () => void): Promise<Verdict> {
+export async function judgeSeal(book: NetworkBook, bytes: Uint8Array, onUnknown: () => void): Promise<Verdict> {
   try {
     const signed = decodeSignedSeal(bytes);
     if (!signed.seal.charter.equals(book.charterId)) return 'reject';

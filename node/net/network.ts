@@ -36,6 +36,7 @@ import { HeadTurn } from './head-turn.ts';
 import { Heads } from './heads.ts';
 import { dialableFrom, knownPeers } from './known-peers.ts';
 import { listening } from './listening.ts';
+import type { NetworkBook, NetworkShelf } from './network-book.ts';
 import { NodeBlocks } from './node-blocks.ts';
 import { Pace } from './pace.ts';
 import type { PeerBook } from './peer-book.ts';
@@ -65,8 +66,12 @@ export interface NetworkOptions {
 
 /** What the network needs of a community. */
 export type NetworkCommunity = EventEmitter<CommunityEvents> &
-  Pick<Community, 'book' | 'shelf' | 'view' | 'offered'> &
-  Partial<Pick<Community, 'renounceDeclined'>> & { readonly options: Pick<CommunityOptions, 'charterId'> };
+  Pick<Community, 'view' | 'offered'> &
+  Partial<Pick<Community, 'renounceDeclined'>> & {
+    readonly options: Pick<CommunityOptions, 'charterId'>;
+    readonly book: NetworkBook;
+    readonly shelf: NetworkShelf;
+  };
 
 export interface NetworkListener {
   onPeer(id: string, connected: boolean): void;

@@ -1,8 +1,7 @@
 import type { CID } from 'multiformats/cid';
 import type { BlockSource } from '../../protocols/index.ts';
 import type { Manifest } from '../../src/log/index.ts';
-import type { CheckpointShelf } from '../core/checkpoint-shelf.ts';
-import type { RecordBook } from '../core/record-book.ts';
+import type { NetworkBook, NetworkShelf } from './network-book.ts';
 
 /** Manifests kept in memory while their blocks are served: one for each peer that is being served, and some more. */
 export const MAX_CACHED_MANIFESTS = 64;
@@ -11,13 +10,13 @@ export const MAX_CACHED_MANIFESTS = 64;
 export class NodeBlocks implements BlockSource {
   readonly #charterId: CID;
   readonly #charter: Uint8Array;
-  readonly #book: RecordBook;
-  readonly #shelf: CheckpointShelf;
+  readonly #book: NetworkBook;
+  readonly #shelf: NetworkShelf;
   readonly #manifests = new Map<string, Manifest>();
 
   constructor(
     options: { charterId: CID; charterBytes: Uint8Array },
-    components: { book: RecordBook; shelf: CheckpointShelf },
+    components: { book: NetworkBook; shelf: NetworkShelf },
   ) {
     this.#charterId = options.charterId;
     this.#charter = options.charterBytes;

@@ -3,10 +3,10 @@ import type { CID } from 'multiformats/cid';
 import type { Peers, PullResult, Sync } from '../../protocols/index.ts';
 import { isBreach } from '../../protocols/index.ts';
 import { entryParents, isSealEntry, type LogEntry, type SignedRecord } from '../../src/log/index.ts';
-import type { RecordBook } from '../core/record-book.ts';
 import type { Logger } from '../logger.ts';
 import { Turns } from '../turns.ts';
 import { AskTimes } from './ask-times.ts';
+import type { NetworkBook } from './network-book.ts';
 import { PassedOver } from './passed-over.ts';
 import { PeerBackoff } from './peer-backoff.ts';
 import { SyncQueue } from './sync-queue.ts';
@@ -33,7 +33,7 @@ export interface SyncerListener {
 export class Syncer {
   readonly #sync: Sync;
   readonly #exchange: Peers;
-  readonly #book: RecordBook;
+  readonly #book: NetworkBook;
   readonly #connected: () => readonly PeerId[];
   readonly #listener: SyncerListener;
   readonly #logger: Logger;
@@ -53,7 +53,7 @@ export class Syncer {
   constructor(components: {
     sync: Sync;
     exchange: Peers;
-    book: RecordBook;
+    book: NetworkBook;
     connected: () => readonly PeerId[];
     /** Whether the node is connected to the peer by its own choice: strangers never take all the places. */
     isChosen: (id: string) => boolean;

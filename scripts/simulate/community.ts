@@ -1,21 +1,20 @@
 import { EventEmitter } from 'node:events';
 import type { CID } from 'multiformats/cid';
-import type { CheckpointShelf } from '../../node/core/checkpoint-shelf.ts';
 import type { Community, CommunityEvents } from '../../node/core/community.ts';
 import type { GoverningKeys } from '../../node/core/governing.ts';
 import { Judge } from '../../node/core/judge.ts';
 import { Serial } from '../../node/core/serial.ts';
 import type { View } from '../../node/core/view.ts';
+import type { NetworkCommunity } from '../../node/net/network.ts';
+import type { NetworkShelf } from '../../node/net/network-book.ts';
 import { Historian } from '../../src/history/index.ts';
-import type { Seal, SignedRecord, SigningKey } from '../../src/log/index.ts';
+import { payloadOf, type Seal, type SignedRecord, type SigningKey } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import type { SimulatedCommunity } from './charter.ts';
 import { type Disk, MemoryBook } from './memory-book.ts';
 import type { SyntheticPayloads } from './payloads.ts';
 
-type Events = Pick<CommunityEvents, 'held' | 'missing' | 'seal' | 'view' | 'checkpoint'>;
-
-/** The parts of `Community` that the network, sealing and revoking use. */
+/** The parts of `Community` that sealing and revoking use, beside those of the network. */
 type Core = Pick<
   Community,
   'author' | 'keys' | 'view' | 'deciding' | 'stopping' | 'settled' | 'offered' | 'proposeSeal'
@@ -25,13 +24,13 @@ type Core = Pick<
  * `Community` without files, worker threads and fold: the log, admission, seals and the recipe are derived as the daemon
  * does it, by the same modules.
  */
-export class MemoryCommunity extends EventEmitter<Events> implements Core {
+export class MemoryCommunity extends EventEmitter<CommunityEvents> implements Core, NetworkCommunity {
   readonly options: SimulatedCommunity;
   readonly author: SigningKey;
   readonly keys: GoverningKeys;
   readonly book: MemoryBook;
   readonly judge: Judge;
-  readonly shelf: Pick<CheckpointShelf, 'object' | 'block'> = { object: () => undefined, block: async () => undefined };
+  readonly shelf: NetworkShelf = { object: () => undefined, block: async () => undefined };
   readonly contributions = new Serial();
   readonly #deciding = new Serial();
   readonly #historian: Historian;
@@ -64,14 +63,19 @@ export class MemoryCommunity extends EventEmitter<Events> implements Core {
     });
     this.judge = new Judge({ worker: components.payloads, files: components.disk.blobs });
     const { log } = this.book;
-    this.#historian = new Historian(options, {
-      log,
-      seals: log.seals,
-      decide: (steps, run) => this.judge.decide(steps, run),
-    });
+    const { charter, charterId } = options;
+    const lacksPayload = (payload: CID) => this.book.isCollected(payload);
+    this.#historian = new Historian(
+      { charter, charterId, lacksPayload },
+      {
+        log,
+        seals: log.seals,
+        decide: (steps, run) => this.judge.decide(steps, run),
+      },
+    );
   }
 
-  /** As the network and the governing calls know it: files and workers, which these do not touch, are not there. */
+  /** As the governing calls know it: files and workers, which these do not touch, are not there. */
   get asCommunity(): Community {
     return this as unknown as Community;
   }
@@ -92,6 +96,13 @@ export class MemoryCommunity extends EventEmitter<Events> implements Core {
   /** Nothing is folded, so there is no checkpoint to offer. */
   offered(): CID | undefined {
     return undefined;
+  }
+
+  renounceDeclined(payload: CID): void {
+    const declined = new Set(this.#historian.declinedAhead().map(({ id }) => id.toString()));
+    const naming = this.book.log.pending().filter(({ signed }) => payloadOf(signed.record)?.equals(payload));
+    if (naming.length === 0 || !naming.every(({ signed }) => declined.has(signed.id.toString()))) return;
+    void this.book.renounce(payload);
   }
 
   async proposeSeal(run: RunOptions = {}): Promise<Seal | null> {

@@ -1,7 +1,9 @@
 import type { CID } from 'multiformats/cid';
+import type { ReceivedPayload } from '../../node/core/payload-store.ts';
 import type { RecordBook, RecordBookListener, Taken } from '../../node/core/record-book.ts';
 import { judgeRecord, type NextLink, requirePublishable } from '../../node/core/record-judging.ts';
 import { Serial } from '../../node/core/serial.ts';
+import type { NetworkBook } from '../../node/net/network-book.ts';
 import {
   type Charter,
   canonicalOrder,
@@ -11,6 +13,7 @@ import {
   type LogChange,
   type LogRecord,
   type Manifest,
+  type Missing,
   manifestOf,
   payloadOf,
   type SealOutcome,
@@ -26,28 +29,24 @@ export interface Disk {
   readonly objects: MemoryObjects;
   readonly records: Map<string, SignedRecord>;
   readonly seals: Map<string, SignedSeal>;
+  /** Sizes of payloads that are done without. */
+  readonly collected: Map<string, number>;
 }
 
 export function emptyDisk(shared: SharedContent): Disk {
-  return { blobs: new MemoryBlobs({ shared }), objects: new MemoryObjects(), records: new Map(), seals: new Map() };
+  return {
+    blobs: new MemoryBlobs({ shared }),
+    objects: new MemoryObjects(),
+    records: new Map(),
+    seals: new Map(),
+    collected: new Map(),
+  };
 }
 
 type Listener = Pick<RecordBookListener, 'onHeld' | 'onMissing' | 'onSeal'>;
 
-/** The parts of `RecordBook` that the network uses. */
-type Book = Pick<
-  RecordBook,
-  | 'charterId'
-  | 'judge'
-  | 'take'
-  | 'takeSeal'
-  | 'publish'
-  | 'learnManifest'
-  | 'learnPayload'
-  | 'expire'
-  | 'manifest'
-  | 'nextLink'
->;
+/** What the network and the core use of a book. */
+type Book = NetworkBook & Pick<RecordBook, 'publish' | 'nextLink' | 'renounce' | 'isCollected'>;
 
 /**
  * `RecordBook` without files: the same log, judging, order of steps and bounds on inline payloads, over stores in
@@ -80,7 +79,8 @@ export class MemoryBook implements Book {
       const signed = records.get(id.toString())!;
       const payload = payloadOf(signed.record);
       const manifest = payload && (await this.manifest(payload));
-      if (payload !== null && manifest) this.log.setPayload(payload, manifest.size);
+      const size = manifest?.size ?? this.#disk.collected.get(String(payload));
+      if (payload !== null && size !== undefined) this.log.setPayload(payload, size);
       this.log.addRecord(signed);
     }
     // After the records: amendments say who may seal.
@@ -140,6 +140,48 @@ export class MemoryBook implements Book {
       this.#apply(this.log.addRecord(signed).change);
       return signed;
     });
+  }
+
+  renounce(payload: CID): Promise<void> {
+    return this.#serial.run(async () => {
+      const size = this.log.payloadSize(payload);
+      if (size === undefined || !this.log.namesPayload(payload)) return;
+      this.#disk.collected.set(payload.toString(), size);
+      this.#apply(this.log.setPayload(payload, size));
+    });
+  }
+
+  isCollected(payload: CID): boolean {
+    return this.#disk.collected.has(payload.toString());
+  }
+
+  receive(payloads: readonly ReceivedPayload[]): Promise<void> {
+    return this.#serial.run(async () => {
+      // The sizes first: they tell whether the authors' budgets cover the rest.
+      for (const { id, manifest } of payloads) this.#apply(this.log.setManifest(id, manifest.size));
+      for (const { id, manifest, bytes, content } of payloads.filter((payload) => this.log.namesPayload(payload.id))) {
+        await this.objects.put(id, bytes);
+        if (content === null || !this.log.wantsPayload(id)) continue;
+        await this.blobs.put(id, content);
+        this.#apply(this.log.setPayload(id, manifest.size));
+      }
+    });
+  }
+
+  missing(): Missing {
+    return this.log.missing();
+  }
+
+  wants(payload: CID): boolean {
+    return this.log.wantsPayload(payload);
+  }
+
+  manifestBytes(payload: CID): Promise<Uint8Array | undefined> {
+    return this.objects.getVerified(payload);
+  }
+
+  block(payload: CID, manifest: Manifest, index: number): Promise<Uint8Array | undefined> {
+    return this.blobs.readBlock(payload, manifest, index);
   }
 
   learnManifest(payload: CID, bytes: Uint8Array | null, manifest: Manifest): Promise<void> {

@@ -91,7 +91,7 @@ export class SimNode {
     const network = await Network.start(
       { listen: [this.#listen], charterBytes: options.charterBytes },
       {
-        community: community.asCommunity,
+        community,
         key: this.#key,
         book,
         logger,
