@@ -219,6 +219,8 @@ export class Community extends EventEmitter<CommunityEvents> {
 
   /** Whether admission still lags behind the log. */
   get deciding(): boolean {
+    // What is held and not yet told, because it is on its way to the disk, is decided on too.
+    if (this.#view !== undefined && this.#view.records.length !== this.book.log.size) this.#refresh();
     return this.#stale || this.#deriving !== undefined;
   }
 
@@ -270,6 +272,7 @@ export class Community extends EventEmitter<CommunityEvents> {
     while (this.deciding) {
       this.#stopping.signal.throwIfAborted();
       await this.#deriving;
+      if (this.#failure !== null) throw this.#failure;
     }
     if (this.#failure !== null) throw this.#failure;
     if (this.#view === undefined) throw new Error('the community is not open');
