@@ -14,6 +14,7 @@ import { migrateHome } from '../home/migrate.ts';
 import type { HomePaths } from '../home/paths.ts';
 import type { Logger } from '../logger.ts';
 import { LocalService } from './local.ts';
+import { withSmallYoungGeneration } from './young-generation.ts';
 
 /** What belongs to an opened home. */
 export interface OpenHome {
@@ -74,7 +75,7 @@ export async function openHome(
       },
       { author, keys: await readGoverningKeys(home, author), logger: components.logger },
     );
-    await community.open();
+    await withSmallYoungGeneration(() => community.open());
     return {
       service: new LocalService({ community }),
       charterBytes,
