@@ -8,6 +8,7 @@ import { stream } from 'hono/streaming';
 import { z } from 'zod';
 import { writeFileDurably } from '../../src/durable.ts';
 import { KinmergeError } from '../../src/errors.ts';
+import { POLICY_SHAPE } from '../../src/kinship/index.ts';
 import type { Progress } from '../../src/run-options.ts';
 import { NodeError } from '../errors.ts';
 import { KEY_FILE_MODE } from '../home/keys.ts';
@@ -59,21 +60,10 @@ const contributeSchema = z.strictObject({
 
 const revokeSchema = z.strictObject({ update: z.string(), note: z.string().optional() });
 const keysSchema = z.array(z.string());
-const limitsSchema = z.strictObject({
-  duplicate: z.number(),
-  opposite: z.number(),
-  kinship: z.tuple([z.number(), z.number()]),
-  normRatio: z.tuple([z.number(), z.number()]),
-  minReference: z.number(),
-  maxNorm: z.number(),
-  maxScale: z.number(),
-  maxDensity: z.number(),
-  maxPayloadBytes: z.number(),
-});
 const changesSchema = z.strictObject({
   membership: z.strictObject({ open: z.boolean(), add: keysSchema, remove: keysSchema }).optional(),
   budgets: z.strictObject({ updates: z.number(), bytes: z.number() }).optional(),
-  admission: limitsSchema.optional(),
+  admission: POLICY_SHAPE.optional(),
   sealers: z.strictObject({ keys: keysSchema, threshold: z.number() }).optional(),
 }) as z.ZodType<ChangesDocument>;
 const amendSchema = z.strictObject({ changes: changesSchema, note: z.string().optional() });

@@ -87,7 +87,8 @@ export function policyForBase(
   });
 }
 
-const POLICY_SHAPE = z.strictObject({
+/** The fields of a policy and their types; `parsePolicy` checks their values too. */
+export const POLICY_SHAPE = z.strictObject({
   duplicate: z.number(),
   opposite: z.number(),
   kinship: z.tuple([z.number(), z.number()]),
