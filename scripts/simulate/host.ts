@@ -56,8 +56,8 @@ export class SimHost extends TypedEventEmitter<HostEvents> {
     this.#place = place;
     this.peerId = peerIdFromPrivateKey(init.privateKey);
     this.#address = multiaddr(`${init.listen[0]}/p2p/${this.peerId}`);
-    const { links } = place.world;
-    this.gossip = new GossipModel({ now: () => links.now, send: (peer, rpc) => this.#sendRpc(peer, rpc) });
+    const { links, after } = place.world;
+    this.gossip = new GossipModel({ now: () => links.now, send: (peer, rpc) => this.#sendRpc(peer, rpc), after });
   }
 
   get node(): number {

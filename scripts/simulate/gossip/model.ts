@@ -4,7 +4,15 @@ import { IDONTWANT_MIN_BYTES } from '../../../protocols/updates/constants.ts';
 import { messageId, SCORE_THRESHOLDS } from '../../../protocols/updates/gossip-options.ts';
 import { Mesh } from './mesh.ts';
 import { MessageCache } from './message-cache.ts';
-import { D_LAZY, GOSSIP_FACTOR, HEARTBEAT_FIRST_MS, HEARTBEAT_MS, HISTORY_LENGTH, SEEN_TTL_MS } from './parameters.ts';
+import {
+  D_LAZY,
+  GOSSIP_FACTOR,
+  HEARTBEAT_FIRST_MS,
+  HEARTBEAT_MS,
+  HISTORY_LENGTH,
+  JUDGING_MS,
+  SEEN_TTL_MS,
+} from './parameters.ts';
 import { PeerScores } from './peer-scores.ts';
 import type { GossipMessage, Rpc } from './rpc.ts';
 import { shuffled } from './shuffle.ts';
@@ -26,6 +34,7 @@ export class GossipModel extends EventTarget {
   readonly topicValidators = new Map<string, TopicValidatorFn>();
   readonly #now: () => number;
   readonly #send: (peer: PeerId, rpc: Rpc) => void;
+  readonly #after: (milliseconds: number, run: () => void) => void;
   readonly #scores: PeerScores;
   readonly #peers = new Map<string, GossipPeer>();
   readonly #meshes = new Map<string, Mesh>();
@@ -34,8 +43,14 @@ export class GossipModel extends EventTarget {
   #tick = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(components: { now: () => number; send: (peer: PeerId, rpc: Rpc) => void }) {
+  constructor(components: {
+    now: () => number;
+    send: (peer: PeerId, rpc: Rpc) => void;
+    /** Runs something after that many milliseconds. */
+    after: (milliseconds: number, run: () => void) => void;
+  }) {
     super();
+    this.#after = components.after;
     this.#now = components.now;
     this.#send = components.send;
     this.#scores = new PeerScores(components);
@@ -139,6 +154,9 @@ export class GossipModel extends EventTarget {
     const mesh = this.#meshes.get(topic);
     const source = from.id.toString();
     if (data.length >= IDONTWANT_MIN_BYTES) this.#tellUnwanted(mesh, source, id);
+    // The clock knows whole milliseconds: rounded at random, the mean is right.
+    const judging = Math.floor(JUDGING_MS + Math.random());
+    if (judging > 0) await new Promise<void>((resolve) => this.#after(judging, resolve));
     // An object of its own for every node, as a decoder makes it.
     const msg: Message = { type: 'unsigned', topic, data };
     const verdict = await this.topicValidators.get(topic)?.(from.id, msg);

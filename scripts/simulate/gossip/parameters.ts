@@ -24,6 +24,12 @@ export const PRUNE_BACKOFF_MS = 60_000;
 export const OPPORTUNISTIC_TICKS = 60;
 export const OPPORTUNISTIC_PEERS = 2;
 
+/**
+ * Mean time that a node takes to judge a message before it passes it on, in milliseconds. Calibrated: an IDONTWANT that
+ * arrives meanwhile saves a copy, to ten real nodes on loopback one in seven of a large message.
+ */
+export const JUDGING_MS = 0.35;
+
 /** Bytes of a message id, of a topic's name and of the framing around a part of an RPC: the wire is protobuf. */
 export const ID_BYTES = 34;
 export const TOPIC_BYTES = 85;

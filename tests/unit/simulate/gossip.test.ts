@@ -26,6 +26,7 @@ async function crowd(count: number, lost: (rpc: Rpc) => boolean = () => false) {
     const got: Uint8Array[] = [];
     const gossip = new GossipModel({
       now: () => performance.now(),
+      after: (milliseconds, run) => setTimeout(run, milliseconds),
       send: (to, rpc) => {
         sent.push({ from: id.toString(), to: to.toString(), rpc });
         if (!lost(rpc)) setTimeout(() => members.get(to.toString())!.gossip.receive(id, rpc), 1);
