@@ -14,7 +14,7 @@ import { migrateHome } from '../home/migrate.ts';
 import type { HomePaths } from '../home/paths.ts';
 import type { Logger } from '../logger.ts';
 import { LocalService } from './local.ts';
-import { withSmallYoungGeneration } from './young-generation.ts';
+import { holdYoungGeneration } from './young-generation.ts';
 
 /** What belongs to an opened home. */
 export interface OpenHome {
@@ -75,7 +75,13 @@ export async function openHome(
       },
       { author, keys: await readGoverningKeys(home, author), logger: components.logger },
     );
-    await withSmallYoungGeneration(() => community.open());
+    const letGrow = holdYoungGeneration();
+    await community.open().catch((error: unknown) => {
+      letGrow();
+      throw error;
+    });
+    // What cannot be decided now is no reason not to open.
+    void community.settled().then(letGrow, letGrow);
     return {
       service: new LocalService({ community }),
       charterBytes,

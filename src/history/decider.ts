@@ -1,7 +1,7 @@
 import type { Candidate, PairLookup } from '../kinship/index.ts';
 import { Admission } from '../kinship/index.ts';
 import type { Step, StepResult } from './steps.ts';
-import { stepKey } from './steps.ts';
+import { isSameStep } from './steps.ts';
 
 /** What one step came to, or the comparisons that it lacks. */
 export type Taken = { readonly result: StepResult } | { readonly missing: readonly [string, string][] };
@@ -10,7 +10,6 @@ export type Taken = { readonly result: StepResult } | { readonly missing: readon
 export type Measured = Candidate['payload'];
 
 interface Done {
-  readonly key: string;
   readonly step: Step;
   readonly result: StepResult;
   /** Norm of an accepted update. */
@@ -38,7 +37,7 @@ export class Decider {
   /** Goes back to where these steps and the last ones part; returns how many of them are done. */
   rewind(steps: readonly Step[]): number {
     let same = 0;
-    while (same < this.#done.length && same < steps.length && isSame(this.#done[same]!, steps[same]!)) same++;
+    while (same < this.#done.length && same < steps.length && isSameStep(this.#done[same]!.step, steps[same]!)) same++;
     if (same === this.#done.length) return same;
     const kept = this.#done.slice(0, same);
     this.#done = [];
@@ -56,9 +55,8 @@ export class Decider {
 
   /** @param measured - of the payload, for an update that is not declined by a sealer's decision. A step that lacks comparisons changes nothing. */
   take(step: Step, measured: Measured | null, pair: PairLookup): Taken {
-    const key = stepKey(step);
     const keep = (result: StepResult, norm: number | null = null): Taken => {
-      this.#done.push({ key, step, result, norm });
+      this.#done.push({ step, result, norm });
       return { result };
     };
     if (step.kind === 'policy') {
@@ -94,8 +92,4 @@ export class Decider {
     if (this.#admission === null) this.#admission = new Admission(policy);
     else this.#admission.policy = policy;
   }
-}
-
-function isSame(done: Done, step: Step): boolean {
-  return done.step === step || done.key === stepKey(step);
 }

@@ -15,5 +15,5 @@ export { HistoryError, type HistoryErrorCode } from './errors.ts';
 export { type Decide, Historian, type HistorianOptions } from './historian.ts';
 export { leaveOut } from './leave-out.ts';
 export { chooseEpoch } from './propose.ts';
-export { adoptedDecision, decisionByte, type JudgedUpdate, type Step, type StepResult, stepKey } from './steps.ts';
+export { adoptedDecision, decisionByte, type JudgedUpdate, type Step, type StepResult } from './steps.ts';
 export type { AppliedSeal, History, SealAlarm, Snapshot } from './types.ts';

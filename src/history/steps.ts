@@ -20,8 +20,14 @@ export interface JudgedUpdate {
  */
 export type Step =
   | { readonly kind: 'policy'; readonly policy: AdmissionPolicy }
-  | { readonly kind: 'update'; readonly update: JudgedUpdate; readonly adopted?: AdoptedDecision }
+  | UpdateStep
   | { readonly kind: 'take-out'; readonly update: string };
+
+interface UpdateStep {
+  readonly kind: 'update';
+  readonly update: JudgedUpdate;
+  readonly adopted?: AdoptedDecision;
+}
 
 export interface AdoptedDecision {
   readonly accepted: boolean;
@@ -31,21 +37,28 @@ export interface AdoptedDecision {
 /** What a step came to: a decision, whether something was taken out, or nothing. */
 export type StepResult = Decision | boolean | null;
 
-/** Two steps with one key have the same result after the same steps. */
-export function stepKey(step: Step): string {
-  switch (step.kind) {
-    case 'policy':
-      return `policy ${JSON.stringify(step.policy)}`;
-    case 'take-out':
-      return `out ${step.update}`;
-    case 'update': {
-      const { id, equivocation, member, budget } = step.update;
-      const { updates, bytes, most } = budget;
-      const within = `${updates}/${most.updates} ${bytes}/${most.bytes}`;
-      const adopted = step.adopted === undefined ? '' : ` adopted ${step.adopted.gate}`;
-      return `update ${id} ${equivocation} ${member} ${within}${adopted}`;
-    }
-  }
+/** Whether two steps have the same result after the same steps. */
+export function isSameStep(a: Step, b: Step): boolean {
+  if (a === b) return true;
+  if (a.kind === 'update') return b.kind === 'update' && isSameUpdate(a.update, b.update) && isSameAdoption(a, b);
+  if (a.kind === 'take-out') return b.kind === 'take-out' && a.update === b.update;
+  return b.kind === 'policy' && (a.policy === b.policy || JSON.stringify(a.policy) === JSON.stringify(b.policy));
+}
+
+function isSameUpdate(a: JudgedUpdate, b: JudgedUpdate): boolean {
+  return (
+    a.id === b.id && a.equivocation === b.equivocation && a.member === b.member && isSameBudget(a.budget, b.budget)
+  );
+}
+
+function isSameBudget(a: BudgetUse, b: BudgetUse): boolean {
+  return (
+    a.updates === b.updates && a.bytes === b.bytes && a.most.updates === b.most.updates && a.most.bytes === b.most.bytes
+  );
+}
+
+function isSameAdoption(a: UpdateStep, b: UpdateStep): boolean {
+  return (a.adopted === undefined) === (b.adopted === undefined) && a.adopted?.gate === b.adopted?.gate;
 }
 
 /** The byte of a decision in a seal: 0, or the number of the gate that declined it. */

@@ -1,7 +1,7 @@
 import type { PayloadMeasure } from '../codec/types.ts';
 import { KinshipError } from './errors.ts';
 import { meanKinship } from './fixed.ts';
-import { type GateName, type GateResult, GateSheet, type Outcome, passIf } from './gates.ts';
+import { type GateName, type GateResult, GateResults, GateSheet, type Outcome, passIf } from './gates.ts';
 import type { Pair } from './pair.ts';
 import type { AdmissionPolicy } from './policy.ts';
 import { RunningMedian } from './running-median.ts';
@@ -80,6 +80,7 @@ export class Admission {
   /** Accepted updates that were taken out: a copy of one is still a duplicate. */
   readonly #takenOut: string[] = [];
   readonly #norms = new RunningMedian();
+  readonly #results = new GateResults();
 
   /** @param policy - as `parsePolicy` or `policyForBase` return it */
   constructor(policy: AdmissionPolicy) {
@@ -125,7 +126,7 @@ export class Admission {
 
   next(candidate: Candidate, pair: PairLookup): Step {
     if (this.#seen.has(candidate.id)) throw repeated(candidate.id);
-    const sheet = new GateSheet();
+    const sheet = new GateSheet(this.#results);
     askEquivocation(sheet, candidate);
     askMembership(sheet, candidate);
     askBudget(sheet, candidate.budget);

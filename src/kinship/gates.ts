@@ -36,10 +36,49 @@ export interface GateResult {
 /** The outcome of a check that was asked. */
 export type Outcome = Pick<GateResult, 'measured' | 'verdict' | 'other' | 'note'>;
 
+/**
+ * The last results by check and verdict. Most results of a long order repeat one before them: as one object they take a place
+ * in a list each, and not ten times as much.
+ */
+export class GateResults {
+  readonly #last = new Map<string, Partial<Record<Verdict, GateResult>>>();
+
+  /** The result, as the last object that says the same. */
+  shared(result: GateResult): GateResult {
+    let known = this.#last.get(result.check);
+    if (known === undefined) {
+      known = {};
+      this.#last.set(result.check, known);
+    }
+    const last = known[result.verdict];
+    if (last !== undefined && isSameResult(last, result)) return last;
+    known[result.verdict] = result;
+    return result;
+  }
+}
+
+function isSameResult(a: GateResult, b: GateResult): boolean {
+  return (
+    a.gate === b.gate &&
+    a.check === b.check &&
+    Object.is(a.measured, b.measured) &&
+    a.threshold === b.threshold &&
+    a.verdict === b.verdict &&
+    a.other === b.other &&
+    a.note === b.note
+  );
+}
+
 /** Collects the results of one update, and stops asking after the first failure. */
 export class GateSheet {
   readonly results: GateResult[] = [];
+  readonly #earlier: GateResults;
   #failed: GateName | null = null;
+
+  /** @param earlier - of the updates before */
+  constructor(earlier: GateResults) {
+    this.#earlier = earlier;
+  }
 
   /** The gate that declined the update, null while none has. */
   get failed(): GateName | null {
@@ -48,12 +87,24 @@ export class GateSheet {
 
   ask(gate: GateName, check: string, threshold: GateResult['threshold'], measure: () => Outcome): void {
     if (this.#failed !== null) {
-      this.results.push({ gate, check, measured: null, threshold, verdict: 'not reached' });
+      this.#push({ gate, check, measured: null, threshold, verdict: 'not reached' });
       return;
     }
-    const outcome = measure();
-    this.results.push({ gate, check, threshold, ...outcome });
-    if (outcome.verdict === 'fail') this.#failed = gate;
+    const { measured, verdict, other, note } = measure();
+    this.#push({
+      gate,
+      check,
+      measured,
+      threshold,
+      verdict,
+      ...(other !== undefined && { other }),
+      ...(note !== undefined && { note }),
+    });
+    if (verdict === 'fail') this.#failed = gate;
+  }
+
+  #push(result: GateResult): void {
+    this.results.push(this.#earlier.shared(result));
   }
 }
 

@@ -8,6 +8,8 @@ import { LogError } from './errors.ts';
 const SHA2_256 = 0x12;
 /** CIDv1 (1), dag-cbor (0x71), sha2-256 (0x12), 32 bytes (0x20): the first bytes of every id in the log. */
 const ID_PREFIX = [0x01, 0x71, 0x12, 0x20] as const;
+/** Of these, the hash and its length belong to the multihash. */
+const MULTIHASH_PREFIX_BYTES = 2;
 /** Bytes of an id: its prefix and the digest. */
 export const ID_BYTES = 36;
 /** Bytes of a sha2-256 digest. */
@@ -82,13 +84,19 @@ export function parseId(text: string): CID {
 
 /** The id with the given sha2-256 digest. */
 export function idFromDigest(digest: Uint8Array): CID {
-  return CID.createV1(dagCbor.code, Digest.create(SHA2_256, digest));
+  const bytes = new Uint8Array(ID_BYTES);
+  bytes.set(ID_PREFIX);
+  bytes.set(digest, ID_PREFIX.length);
+  // Views of one buffer: `CID.createV1` keeps three copies, and a log has two ids for every record.
+  const multihash = bytes.subarray(ID_PREFIX.length - MULTIHASH_PREFIX_BYTES);
+  const link = new Digest.Digest(SHA2_256, DIGEST_BYTES, bytes.subarray(ID_PREFIX.length), multihash);
+  return new CID(1, dagCbor.code, link, bytes);
 }
 
 /** The id with the given 36 bytes. @throws LogError `BAD_CID` */
 export function idFromBytes(bytes: Uint8Array): CID {
   if (isIdBytes(bytes)) {
-    return idFromDigest(bytes.slice(ID_PREFIX.length));
+    return idFromDigest(bytes.subarray(ID_PREFIX.length));
   }
   throw new LogError('BAD_CID', 'these bytes are not a content id: CIDv1, dag-cbor, sha2-256', { bytes: bytes.length });
 }

@@ -20,8 +20,8 @@ export class Entries {
   /** Ids of all of them. */
   readonly ids = new IdTree();
   readonly #entries = new Map<string, Entry>();
-  /** Children by parent, held and waiting ones, also of parents never seen. */
-  readonly #children = new Map<string, Set<string>>();
+  /** Children by parent, held and waiting ones, also of parents never seen. Most have one: a set would be ten times its size. */
+  readonly #children = new Map<string, string | Set<string>>();
 
   has(key: string): boolean {
     return this.#entries.has(key);
@@ -32,8 +32,9 @@ export class Entries {
   }
 
   /** Keys of the records that name this one as a parent. */
-  children(key: string): ReadonlySet<string> {
-    return this.#children.get(key) ?? NONE;
+  children(key: string): Iterable<string> {
+    const children = this.#children.get(key);
+    return typeof children === 'string' ? [children] : (children ?? []);
   }
 
   add(entry: Entry): void {
@@ -42,8 +43,9 @@ export class Entries {
     for (const parent of entry.signed.record.parents) {
       const parentKey = idKey(parent);
       const children = this.#children.get(parentKey);
-      if (children === undefined) this.#children.set(parentKey, new Set([entry.key]));
-      else children.add(entry.key);
+      if (children === undefined) this.#children.set(parentKey, entry.key);
+      else if (typeof children !== 'string') children.add(entry.key);
+      else if (children !== entry.key) this.#children.set(parentKey, new Set([children, entry.key]));
     }
   }
 
@@ -53,10 +55,10 @@ export class Entries {
     for (const parent of entry.signed.record.parents) {
       const parentKey = idKey(parent);
       const children = this.#children.get(parentKey);
-      children?.delete(entry.key);
-      if (children?.size === 0) this.#children.delete(parentKey);
+      if (children === entry.key) this.#children.delete(parentKey);
+      if (children === undefined || typeof children === 'string') continue;
+      children.delete(entry.key);
+      if (children.size === 0) this.#children.delete(parentKey);
     }
   }
 }
-
-const NONE: ReadonlySet<string> = new Set();

@@ -4,8 +4,8 @@ export const MAX_LOOSE_PAYLOADS = 1024;
 interface Fact {
   size: number | undefined;
   stored: boolean;
-  /** Keys of waiting records that name the payload. */
-  readonly users: Set<string>;
+  /** Keys of waiting records that name the payload; null for none, as once they are all held. */
+  users: Set<string> | null;
   /** A held record names it. */
   pinned: boolean;
 }
@@ -24,7 +24,7 @@ export class PayloadFacts {
   /** Whether a record, held or waiting, names the payload. */
   used(payload: string): boolean {
     const fact = this.#facts.get(payload);
-    return fact !== undefined && (fact.pinned || fact.users.size > 0);
+    return fact !== undefined && (fact.pinned || fact.users !== null);
   }
 
   /** Keys of the waiting records that name the payload. */
@@ -58,19 +58,22 @@ export class PayloadFacts {
       fact.stored ||= stored;
     });
     this.#sort(payload, fact);
-    return news ? [...fact.users] : [];
+    return news && fact.users !== null ? [...fact.users] : [];
   }
 
   use(payload: string, record: string): void {
     const fact = this.#fact(payload);
-    this.#changing(fact, () => fact.users.add(record));
+    this.#changing(fact, () => {
+      fact.users ??= new Set();
+      fact.users.add(record);
+    });
     this.#sort(payload, fact);
   }
 
   release(payload: string, record: string): void {
     const fact = this.#facts.get(payload);
     if (fact === undefined) return;
-    this.#changing(fact, () => fact.users.delete(record));
+    this.#changing(fact, () => dropUser(fact, record));
     this.#sort(payload, fact);
   }
 
@@ -78,7 +81,7 @@ export class PayloadFacts {
   pin(payload: string, record: string): void {
     const fact = this.#fact(payload);
     this.#changing(fact, () => {
-      fact.users.delete(record);
+      dropUser(fact, record);
       fact.pinned = true;
     });
     this.#loose.delete(payload);
@@ -93,14 +96,14 @@ export class PayloadFacts {
   #fact(payload: string): Fact {
     let fact = this.#facts.get(payload);
     if (fact === undefined) {
-      fact = { size: undefined, stored: false, users: new Set(), pinned: false };
+      fact = { size: undefined, stored: false, users: null, pinned: false };
       this.#facts.set(payload, fact);
     }
     return fact;
   }
 
   #sort(payload: string, fact: Fact): void {
-    if (fact.pinned || fact.users.size > 0) {
+    if (fact.pinned || fact.users !== null) {
       this.#loose.delete(payload);
       return;
     }
@@ -119,6 +122,11 @@ export class PayloadFacts {
 
 const NOBODY: ReadonlySet<string> = new Set();
 
+function dropUser(fact: Fact, record: string): void {
+  fact.users?.delete(record);
+  if (fact.users?.size === 0) fact.users = null;
+}
+
 function waitingBytesOf({ size, stored, users, pinned }: Fact): number {
-  return stored && !pinned && users.size > 0 ? (size ?? 0) : 0;
+  return stored && !pinned && users !== null ? (size ?? 0) : 0;
 }

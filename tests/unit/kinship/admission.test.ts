@@ -294,6 +294,22 @@ describe('missing comparisons', () => {
   });
 });
 
+describe('results that say the same', () => {
+  it('are one object from update to update, and others when a limit or a value changes', () => {
+    const admission = new Admission(policy);
+    const next = (id: string, change: Partial<PayloadMeasure> = {}) =>
+      admission.next(update(id, change), unrelated).decision!;
+    const [a, b, c] = [next('a'), next('b'), next('c', { norm: 2 })];
+    expect(row(b, 'payload')).toBe(row(a, 'payload'));
+    expect(row(b, 'scale')).toBe(row(a, 'scale'));
+    expect(row(c, 'absolute norm')).toMatchObject({ measured: 2, verdict: 'pass' });
+    expect(row(b, 'absolute norm')).toMatchObject({ measured: 1, verdict: 'pass' });
+    admission.policy = { ...policy, maxNorm: 1 };
+    expect(row(next('d', { norm: 2 }), 'absolute norm')).toMatchObject({ threshold: 1, verdict: 'fail' });
+    expect(row(c, 'absolute norm')).toMatchObject({ threshold: 100, verdict: 'pass' });
+  });
+});
+
 describe('decisions are a function of the order alone', () => {
   const candidate = fc.record({
     norm: fc.constantFrom(0, 0.2, 0.5, 1, 1.5, 2, 4, 200),
