@@ -46,16 +46,39 @@ export async function openChannel(
   const timeout = AbortSignal.timeout(OPEN_TIMEOUT_MS);
   const signal = init.signal === undefined ? timeout : AbortSignal.any([init.signal, timeout]);
   try {
-    const stream = await components.connectionManager.openStream(peer, protocol, {
-      signal,
-      // Relays carry 128 KiB in two minutes by default: enough to cut a transfer, not to finish one.
-      runOnLimitedConnection: false,
-      maxOutboundStreams: MAX_OUTBOUND_STREAMS,
-    });
-    return new Channel(stream, peer, init);
+    return new Channel(await openStream(components, peer, protocol, signal), peer, init);
   } catch (cause) {
     init.signal?.throwIfAborted();
     const text = `${peer} cannot be reached with ${protocol}: ${asError(cause).message}`;
     throw new ProtocolError('UNREACHABLE', text, { peer: peer.toString(), protocol }, { cause });
   }
 }
+
+/**
+ * Over the connection that is there for the longest time: a node that is told an address dials it to see whether it answers, and
+ * hangs up, and such a connection is never the first one. If that one is just ending, over any other or a new one.
+ */
+async function openStream(
+  { connectionManager }: ProtocolComponents,
+  peer: PeerId,
+  protocol: string,
+  signal: AbortSignal,
+): Promise<Stream> {
+  // Relays carry 128 KiB in two minutes by default: enough to cut a transfer, not to finish one.
+  const options = { signal, runOnLimitedConnection: false, maxOutboundStreams: MAX_OUTBOUND_STREAMS };
+  const [oldest] = connectionManager
+    .getConnections(peer)
+    .filter(({ status, limits }) => status === 'open' && limits === undefined)
+    .sort((a, b) => a.timeline.open - b.timeline.open);
+  if (oldest !== undefined) {
+    try {
+      return await oldest.newStream(protocol, options);
+    } catch (error) {
+      // Whoever answers that it will not have the stream would not have it over another connection either.
+      if (signal.aborted || REFUSALS.has(asError(error).name)) throw error;
+    }
+  }
+  return connectionManager.openStream(peer, protocol, options);
+}
+
+const REFUSALS: ReadonlySet<string> = new Set(['UnsupportedProtocolError', 'TooManyOutboundProtocolStreamsError']);

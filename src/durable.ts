@@ -3,11 +3,13 @@
  *
  * A reader sees the old content or the new one, never a part. The functions throw the plain errors of `node:fs`.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 
 const TEMP_SUFFIX = '.kinmerge-tmp';
+/** Hexadecimal digits, all but one of them random. */
+const RANDOM_CHARS = 16;
 const REPLACED_SUFFIX = '.kinmerge-old';
 
 /** File names of common file systems end at 255 bytes: this leaves room for the owner, the random part and the suffix. */
@@ -184,7 +186,8 @@ async function inUse(path: string): Promise<boolean> {
 }
 
 function sibling(path: string, suffix: string): string {
-  const unique = `${process.pid}-${randomBytes(8).toString('hex')}`;
+  // Of the random sources the one that draws for many calls at once.
+  const unique = `${process.pid}-${randomUUID().replaceAll('-', '').slice(0, RANDOM_CHARS)}`;
   return join(dirname(resolve(path)), `${stem(path)}${unique}${suffix}`);
 }
 

@@ -7,8 +7,10 @@ import {
   decodeSigned,
   decodeStored,
   encodeSigned,
+  idFromBytes,
   idFromDigest,
   idKey,
+  idText,
   payloadOf,
 } from '../../src/log/index.ts';
 import { NodeError } from '../errors.ts';
@@ -65,15 +67,15 @@ export class RecordFiles {
   async readAll({ records, damagedRecords, damaged }: HomeContent): Promise<SignedRecord[]> {
     await this.#readPublished();
     for (const [key, bytes] of damagedRecords) {
-      const id = idFromDigest(digestOfKey(key)).toString();
+      const id = idText(idFromDigest(digestOfKey(key)));
       this.#logger.warn({ record: id }, 'a stored record is damaged; it will be fetched again');
       this.#unreadable.set(id, bytes);
     }
     const read: SignedRecord[] = [];
-    const ids = new Map<string, CID>();
+    const known: Known = { ids: new Map(), authors: new Map() };
     for (const [key, bytes] of records) {
       const signed = this.#decode(key, bytes, damaged);
-      if (signed !== undefined) read.push(shareIds(signed, ids));
+      if (signed !== undefined) read.push(shareParts(signed, known));
       records.delete(key);
     }
     return read;
@@ -81,7 +83,7 @@ export class RecordFiles {
 
   /** Notes a record on disk that cannot be held yet. */
   stall(signed: SignedRecord): void {
-    this.#stalled.set(signed.id.toString(), signed);
+    this.#stalled.set(idText(signed.id), signed);
   }
 
   /** Whether a record that is on disk and not held names the payload. */
@@ -115,7 +117,7 @@ export class RecordFiles {
 
   /** Writes an own record that is about to be held. From here on its seq counts as used. */
   async putAhead(signed: SignedRecord): Promise<void> {
-    const key = signed.id.toString();
+    const key = idText(signed.id);
     this.#stalled.set(key, signed);
     try {
       await this.#beforeSave();
@@ -133,7 +135,7 @@ export class RecordFiles {
 
   /** Notes records that became held, for `save`. */
   queue(held: readonly SignedRecord[]): void {
-    for (const signed of held) this.#unsaved.set(signed.id.toString(), signed);
+    for (const signed of held) this.#unsaved.set(idText(signed.id), signed);
   }
 
   /**
@@ -180,7 +182,7 @@ export class RecordFiles {
       if (keyOf(signed.id.multihash.digest) === key) return signed;
       throw new NodeError('OBJECT_CORRUPT', 'the record has another id');
     } catch (error) {
-      const id = idFromDigest(digestOfKey(key)).toString();
+      const id = idText(idFromDigest(digestOfKey(key)));
       this.#logger.warn({ record: id, err: error }, 'a stored record is damaged; it will be fetched again');
       this.#unreadable.set(id, bytes);
       return undefined;
@@ -208,17 +210,34 @@ export class RecordFiles {
   }
 }
 
-/** Every id is one object, however many records name it: an id takes more memory than all else in a record. */
-function shareIds(signed: SignedRecord, ids: Map<string, CID>): SignedRecord {
+interface Known {
+  readonly ids: Map<string, CID>;
+  readonly authors: Map<string, Uint8Array>;
+}
+
+/**
+ * Every id and every author's key is one object, however many records name it: an id takes more memory than all else in a
+ * record.
+ */
+function shareParts(signed: SignedRecord, { ids, authors }: Known): SignedRecord {
   const share = (id: CID): CID => {
     const key = idKey(id);
-    const known = ids.get(key);
-    if (known === undefined) ids.set(key, id);
-    return known ?? id;
+    let known = ids.get(key);
+    if (known === undefined) {
+      // A decoded one has its bytes twice.
+      known = idFromBytes(id.bytes);
+      ids.set(key, known);
+    }
+    return known;
   };
-  const { charter, prev, parents } = signed.record;
-  const links = { charter: share(charter), prev: prev && share(prev), parents: parents.map(share) };
-  return { ...signed, id: share(signed.id), record: { ...signed.record, ...links } };
+  const { record } = signed;
+  const key = authorKey(record.author);
+  const author = authors.get(key) ?? record.author;
+  authors.set(key, author);
+  const { charter, prev, parents } = record;
+  const links = { author, charter: share(charter), prev: prev && share(prev), parents: parents.map(share) };
+  const own = record.kind === 'update' ? { payload: share(record.payload) } : {};
+  return { ...signed, id: share(signed.id), record: { ...record, ...links, ...own } };
 }
 
 function entryOf(signed: SignedRecord): JournalEntry {

@@ -1,6 +1,6 @@
 import type { CID } from 'multiformats/cid';
 import type { Log, SignedRecord, Validity } from '../../src/log/index.ts';
-import { checkValidity, payloadOf } from '../../src/log/index.ts';
+import { checkValidity, idText, payloadOf } from '../../src/log/index.ts';
 import { NodeError } from '../errors.ts';
 import type { RecordFiles } from './record-files.ts';
 
@@ -42,9 +42,9 @@ export function requirePublishable(validity: Validity): void {
  */
 export function nextLink(author: Uint8Array, { log, files }: { log: Log; files: RecordFiles }): NextLink {
   const link = log.nextLink(author);
-  const waiting = new Set([...log.waitingOf(author).map(({ id }) => id.toString()), ...files.stalledOf(author)]);
+  const waiting = new Set([...log.waitingOf(author).map(({ id }) => idText(id)), ...files.stalledOf(author)]);
   const published = files.lastPublished(author);
-  if (published !== undefined && log.state(published) !== 'held') waiting.add(published.toString());
+  if (published !== undefined && log.state(published) !== 'held') waiting.add(idText(published));
   if (waiting.size === 0) return link;
   throw new NodeError(
     'UPDATE_INVALID',

@@ -3,7 +3,7 @@ import type { CID } from 'multiformats/cid';
 import type { Blocks, FetchedPayload } from '../../protocols/index.ts';
 import { ProtocolError } from '../../protocols/index.ts';
 import type { Manifest, SignedRecord } from '../../src/log/index.ts';
-import { blockCount, decodeManifest, keyToText, MAX_MANIFEST_BYTES, payloadOf } from '../../src/log/index.ts';
+import { authorKey, blockCount, decodeManifest, idKey, MAX_MANIFEST_BYTES, payloadOf } from '../../src/log/index.ts';
 import type { Logger } from '../logger.ts';
 import { inTurns, type Wanted } from './fetch-turns.ts';
 import type { NetworkBook } from './network-book.ts';
@@ -129,9 +129,10 @@ export class Fetcher {
 
   /** Notes who brought a record that waits: the first to be asked for its payload, and whose turn it takes. */
   brought({ record }: SignedRecord, source: string): void {
-    const key = payloadOf(record)?.toString();
-    if (key !== undefined && !this.#origins.has(key))
-      this.#origins.set(key, { author: keyToText(record.author), source });
+    const payload = payloadOf(record);
+    if (payload === null) return;
+    const key = idKey(payload);
+    if (!this.#origins.has(key)) this.#origins.set(key, { author: authorKey(record.author), source });
   }
 
   /** Starts what is missing and due, at once or soon. Call it when something new waits or a peer connected. */
@@ -149,7 +150,7 @@ export class Fetcher {
 
   /** How often a payload, or its manifest, was tried; undefined when it was not yet. */
   tries(payload: CID): Tries | undefined {
-    const key = payload.toString();
+    const key = idKey(payload);
     const attempt = this.#attempts.get(key);
     const isActive = this.#active.has(key);
     if (attempt === undefined) return isActive ? { count: 0, nextInMs: null, error: null } : undefined;
@@ -169,7 +170,7 @@ export class Fetcher {
     const { manifests, payloads } = this.#book.missing();
     const wanted = new Map<string, Due>();
     const want = (id: CID, kind: Kind): void => {
-      const key = id.toString();
+      const key = idKey(id);
       const attempt = this.#attempts.get(key);
       const { author, source } = this.#origins.get(key) ?? { author: undefined, source: undefined };
       const { failures, turns, alone } = attempt ?? FIRST_ATTEMPT;
@@ -250,7 +251,7 @@ export class Fetcher {
       const payloads = group;
       [group, bytes] = [[], 0];
       await this.#book.receive(payloads);
-      for (const { id } of payloads) left.delete(id.toString());
+      for (const { id } of payloads) left.delete(idKey(id));
     };
     const take = async (payload: FetchedPayload) => {
       group.push(payload);
@@ -281,7 +282,12 @@ export class Fetcher {
         this.#faults.note(peer, error);
         const { retryAfterMs } = error.fields;
         const hasMuchToDo = error.code === 'RATE_LIMITED' || error.code === 'BUSY';
+        const isLost = error.code === 'UNREACHABLE' || error.code === 'TRUNCATED';
         if (hasMuchToDo && typeof retryAfterMs === 'number') later(FIRST_ATTEMPT, retryAfterMs);
+        // What broke off once says nothing of the payloads: one by one they cost the time of ten bundles.
+        else if (isLost && items.every(({ tries }) => tries === 0)) {
+          later({ ...FIRST_ATTEMPT, turns: 1 }, FETCH_RETRY_FIRST_MS);
+        }
       }
     }
     for (const [key, attempt] of left) this.#attempts.set(key, attempt);
@@ -312,7 +318,7 @@ export class Fetcher {
     const now = performance.now();
     if (kind === 'payload' && turn.signal.aborted) {
       this.#attempts.set(key, { ...before, turns: turns + 1, notBefore: now });
-      this.#logger.debug({ payload: key }, 'a payload makes way for others; it goes on in its next turn');
+      this.#logger.debug({ payload: id.toString() }, 'a payload makes way for others; it goes on in its next turn');
       return;
     }
     const wait = Math.min(FETCH_RETRY_MAX_MS, FETCH_RETRY_FIRST_MS * 2 ** Math.min(failures, 16));
@@ -357,7 +363,7 @@ export class Fetcher {
   async #manifest(id: CID, peers: readonly PeerId[], active: Active, signal: AbortSignal): Promise<Manifest> {
     const { maxPayloadBytes } = this.#book.log.charter.admission;
     const stored = await this.#book.manifest(id);
-    const failures = this.#attempts.get(id.toString())?.failures ?? 0;
+    const failures = this.#attempts.get(idKey(id))?.failures ?? 0;
     const timeoutMs = Math.min(MANIFEST_TIMEOUT_MAX_MS, MANIFEST_TIMEOUT_MS * 2 ** Math.min(failures, 16));
     const timeOver = () => active.turn.abort(new Error('nobody gave the manifest in time'));
     const timer = setTimeout(timeOver, MANIFEST_ROUNDS * timeoutMs);

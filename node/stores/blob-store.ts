@@ -4,6 +4,7 @@ import { open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CID } from 'multiformats/cid';
 import { fsyncDir, fsyncFile, makeDirectoryDurably, removeTempSiblings, tempSibling } from '../../src/durable.ts';
+import { idText } from '../../src/log/index.ts';
 import type { Manifest } from '../../src/log/manifest.ts';
 import { BLOCK_BYTES, blockSize } from '../../src/log/manifest.ts';
 import { NodeError } from '../errors.ts';
@@ -41,12 +42,12 @@ export class BlobStore {
   async open(): Promise<void> {
     await makeDirectoryDurably(this.#directory);
     await removeTempSiblings(this.#directory);
-    for (const id of await cidNames(this.#directory, PART_SUFFIX)) this.#parts.add(id.toString());
+    for (const id of await cidNames(this.#directory, PART_SUFFIX)) this.#parts.add(idText(id));
   }
 
   /** The file of a blob, whether it exists or not. */
   path(id: CID): string {
-    return join(this.#directory, id.toString());
+    return join(this.#directory, idText(id));
   }
 
   /** Whether the blob is stored whole, judged by its size: its content was checked before it got its name. */
@@ -97,7 +98,7 @@ export class BlobStore {
   /** The same for content that was fetched in one piece; what an earlier try left of it is removed. */
   async putWhole(id: CID, bytes: Uint8Array): Promise<void> {
     await this.put(id, bytes);
-    if (this.#parts.has(id.toString())) await this.deletePart(id);
+    if (this.#parts.has(idText(id))) await this.deletePart(id);
   }
 
   /** Ids of the whole blobs, in no particular order. */
@@ -134,13 +135,13 @@ export class BlobStore {
 
   async deletePart(id: CID): Promise<void> {
     await removeDurably(this.#part(id));
-    this.#parts.delete(id.toString());
+    this.#parts.delete(idText(id));
   }
 
   /** Opens a blob for writing, resuming what an earlier try left. */
   async writer(id: CID, manifest: Manifest): Promise<BlobWriter> {
     const part = this.#part(id);
-    this.#parts.add(id.toString());
+    this.#parts.add(idText(id));
     const file = await open(part, 'a+').then(async (handle) => {
       await handle.close();
       return open(part, 'r+');

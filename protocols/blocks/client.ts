@@ -8,11 +8,11 @@ import { MAX_OBJECT_BYTES } from '../limits.ts';
 import {
   BLOCKS_PROTOCOL,
   HEDGE_MS,
+  MAX_ANSWER_BYTES,
   MAX_BUFFERED_BYTES,
   MAX_OBJECT_SOURCES,
   OBJECT_PART_BYTES,
   OBJECT_TIMEOUT_MS,
-  RESPONSE_LIMITS,
 } from './constants.ts';
 import type { FetchObjectOptions } from './index.ts';
 import { decodeAnswer, encodeRequest } from './schema.ts';
@@ -26,7 +26,7 @@ export interface BlocksClient {
 
 export function openBlocks(client: BlocksClient, peer: PeerId, signal: AbortSignal | undefined): Promise<Channel> {
   return openChannel(client.components, peer, BLOCKS_PROTOCOL, {
-    maxMessageBytes: RESPONSE_LIMITS.maxBytes,
+    maxMessageBytes: MAX_ANSWER_BYTES,
     maxBufferedBytes: MAX_BUFFERED_BYTES,
     signal,
     ...(client.progressTimeoutMs === undefined ? {} : { progressTimeoutMs: client.progressTimeoutMs }),

@@ -44,16 +44,19 @@ export const REQUEST_LIMITS: MessageLimits = {
   maxItems: 2 * MAX_PAYLOADS_PER_REQUEST + 16,
 };
 
-export const RESPONSE_LIMITS: MessageLimits = {
+/** An answer without its content: of a payload it has two sizes. */
+export const HEAD_LIMITS: MessageLimits = {
   what: 'blocks answer',
-  transient: true,
-  maxBytes: Math.max(BLOCK_BYTES, OBJECT_PART_BYTES) + MESSAGE_OVERHEAD_BYTES,
+  maxBytes: MESSAGE_OVERHEAD_BYTES,
   maxDepth: 4,
   maxItems: 3 * MAX_PAYLOADS_PER_REQUEST + 16,
 };
 
+/** Bytes of the largest answer. */
+export const MAX_ANSWER_BYTES = Math.max(BLOCK_BYTES, OBJECT_PART_BYTES) + MESSAGE_OVERHEAD_BYTES;
+
 /** Bytes that may wait unread at a client: what it asked for, each with its length prefix. */
-export const MAX_BUFFERED_BYTES = PIPELINE_DEPTH * (RESPONSE_LIMITS.maxBytes + 8);
+export const MAX_BUFFERED_BYTES = PIPELINE_DEPTH * (MAX_ANSWER_BYTES + 8);
 
 /** Streams that a server serves at once: each holds at most one block in memory. */
 export const MAX_STREAMS = 32;

@@ -8,9 +8,7 @@ import { MAX_CONTENT_BYTES } from '../limits.ts';
 import { type BlocksClient, badBytes, openBlocks, unexpected } from './client.ts';
 import { BUNDLE_TIMEOUT_MS, MAX_BUNDLED_CONTENT_BYTES, MAX_PAYLOADS_PER_REQUEST, PIPELINE_DEPTH } from './constants.ts';
 import type { FetchedPayload, FetchPayloadsOptions } from './index.ts';
-import { type BlocksAnswer, decodeAnswer, encodeRequest } from './schema.ts';
-
-type Sent = (BlocksAnswer & { status: 'payloads' })['payloads'][number];
+import { decodeAnswer, encodeRequest, type SentPayload } from './schema.ts';
 
 /** Asks one peer over one stream, some requests ahead of the answers. What an answer has no room for is asked for again. */
 export async function fetchPayloads(
@@ -102,7 +100,7 @@ async function expectSoon(channel: Channel, timeoutMs: number): Promise<Uint8Arr
 }
 
 /** Undefined when the peer does not have it, and for what its author made no manifest of. */
-function checked([bytes, content]: Sent, id: CID, peer: string, maxBytes: number): FetchedPayload | undefined {
+function checked([bytes, content]: SentPayload, id: CID, peer: string, maxBytes: number): FetchedPayload | undefined {
   if (bytes === null) return undefined;
   if (!idOf(bytes).equals(id)) throw badBytes(peer, id);
   let manifest: Manifest;

@@ -18,7 +18,7 @@ import {
   REQUEST_RATE,
 } from './constants.ts';
 import type { BlockSource, BlocksInit } from './index.ts';
-import { type BlocksAnswer, decodeRequest, encodeAnswer } from './schema.ts';
+import { type BlocksAnswer, decodeRequest, encodeAnswer, type SentPayload } from './schema.ts';
 
 export function createServer(components: ProtocolComponents, init: BlocksInit) {
   const objects = new ObjectCache(init.source);
@@ -57,24 +57,22 @@ function openSession(source: BlockSource, objects: ObjectCache, { signal }: Remo
   };
 }
 
-type Payload = (BlocksAnswer & { status: 'payloads' })['payloads'][number];
-
 /** As many as fit into one answer and are read in time; at least one. */
 async function payloadsOf(source: BlockSource, ids: readonly CID[], signal: AbortSignal): Promise<BlocksAnswer> {
-  const payloads: Payload[] = [];
+  const payloads: SentPayload[] = [];
   let room = MAX_BUNDLE_BYTES;
   const until = performance.now() + BUNDLE_READ_MS;
   for (const id of ids) {
     if (payloads.length > 0 && performance.now() > until) break;
     const payload = await payloadOf(source, id, signal);
-    room -= payload.reduce((sum, bytes) => sum + (bytes?.length ?? 0), 0);
+    room -= (payload[0]?.length ?? 0) + (payload[1]?.length ?? 0);
     if (room < 0) break;
     payloads.push(payload);
   }
   return { status: 'payloads', payloads };
 }
 
-async function payloadOf(source: BlockSource, id: CID, signal: AbortSignal): Promise<Payload> {
+async function payloadOf(source: BlockSource, id: CID, signal: AbortSignal): Promise<SentPayload> {
   const manifest = await source.object(id, signal);
   if (manifest === undefined || manifest.length > MAX_BUNDLED_MANIFEST_BYTES) return [null, null];
   const size = sizeOf(manifest);

@@ -1,6 +1,6 @@
 import type { CID } from 'multiformats/cid';
 import { errorCode } from '../../src/errors.ts';
-import { decodeEntry, entryCharter, entryId, entryParents, isNewer, type LogEntry } from '../../src/log/index.ts';
+import { entryCharter, entryParents, idKey, idText, isNewer, type LogEntry, openEntry } from '../../src/log/index.ts';
 import { ProtocolError } from '../errors.ts';
 import { Turns } from '../turns.ts';
 import type { Own } from './comparison.ts';
@@ -58,25 +58,26 @@ export class Intake {
 
   /** Undefined for what cannot be read here or depends on such an entry. */
   #take(bytes: Uint8Array): LogEntry | undefined {
-    const id = this.#read(() => entryId(bytes));
-    const name = id.toString();
-    if (this.#seen.has(name)) {
-      throw new ProtocolError('OUT_OF_ORDER', `${this.#peer} sent entry ${name} again.`, this.#fields(name));
+    // A copy: entries are kept, and a view would keep the whole page.
+    const { id, read } = this.#read(() => openEntry(new Uint8Array(bytes)));
+    const key = idKey(id);
+    if (this.#seen.has(key)) {
+      throw new ProtocolError('OUT_OF_ORDER', `${this.#peer} sent entry ${id} again.`, this.#fields(id));
     }
     // Before its signature costs anything.
     if (!this.#wanted.take(id)) {
-      const message = `${this.#peer} sent entry ${name}, which was not asked for.`;
-      throw new ProtocolError('BAD_RECORD', message, this.#fields(name));
+      const message = `${this.#peer} sent entry ${id}, which was not asked for.`;
+      throw new ProtocolError('BAD_RECORD', message, this.#fields(id));
     }
-    this.#seen.add(name);
-    const entry = this.#decode(bytes);
+    this.#seen.add(key);
+    const entry = this.#decode(read);
     if (entry !== undefined && !entryCharter(entry).equals(this.#source.charter)) {
       const message = `${this.#peer} sent an entry of another community.`;
-      throw new ProtocolError('BAD_RECORD', message, this.#fields(name));
+      throw new ProtocolError('BAD_RECORD', message, this.#fields(id));
     }
     if (entry !== undefined && this.#follows(entry)) return entry;
     this.unreadable.push(id);
-    this.#unread.add(name);
+    this.#unread.add(key);
     return undefined;
   }
 
@@ -84,21 +85,20 @@ export class Intake {
   #follows(entry: LogEntry): boolean {
     const { known, passedOver } = this.#own;
     for (const parent of entryParents(entry)) {
-      const name = parent.toString();
-      if (this.#unread.has(name)) return false;
-      if (this.#seen.has(name) || known.has(parent) || passedOver.has(parent) || this.#source.known.has(parent))
+      const key = idKey(parent);
+      if (this.#unread.has(key)) return false;
+      if (this.#seen.has(key) || known.has(parent) || passedOver.has(parent) || this.#source.known.has(parent))
         continue;
-      const message = `${this.#peer} sent entry ${entry.id} before its parent ${name}.`;
-      throw new ProtocolError('OUT_OF_ORDER', message, { ...this.#fields(entry.id.toString()), parent: name });
+      const message = `${this.#peer} sent entry ${entry.id} before its parent ${parent}.`;
+      throw new ProtocolError('OUT_OF_ORDER', message, { ...this.#fields(entry.id), parent: idText(parent) });
     }
     return true;
   }
 
-  #decode(bytes: Uint8Array): LogEntry | undefined {
+  #decode(read: () => LogEntry): LogEntry | undefined {
     return this.#read(() => {
       try {
-        // A copy: entries are kept, and a view would keep the whole page.
-        return decodeEntry(new Uint8Array(bytes));
+        return read();
       } catch (error) {
         if (isNewer(error)) return undefined;
         throw error;
@@ -115,7 +115,7 @@ export class Intake {
     }
   }
 
-  #fields(record: string): { peer: string; record: string } {
-    return { peer: this.#peer, record };
+  #fields(record: CID): { peer: string; record: string } {
+    return { peer: this.#peer, record: idText(record) };
   }
 }

@@ -1,8 +1,7 @@
 import type { CID } from 'multiformats/cid';
-import { type DocumentLimits, decodeCanonical, equalBytes, idOf } from './canonical.ts';
+import { equalBytes, idOf } from './canonical.ts';
 import { LogError } from './errors.ts';
-import { Fields } from './fields.ts';
-import { decodeSigned, encodeSigned, MAX_RECORD_BYTES, MAX_SIGNED_RECORD_BYTES } from './record.ts';
+import { encodeSigned, MAX_SIGNED_RECORD_BYTES, openSigned } from './record.ts';
 import type { SignedRecord } from './record-types.ts';
 import { decodeSignedSeal, encodeSignedSeal, MAX_SIGNED_SEAL_BYTES, type SignedSeal } from './seal.ts';
 
@@ -15,20 +14,19 @@ export interface SealEntry {
 /** What travels between logs: signed, in some community, after its parents. A record is known by the id of its body. */
 export type LogEntry = SignedRecord | SealEntry;
 
+/** An entry of which the id is known. */
+export interface OpenEntry {
+  readonly id: CID;
+  /** Size, canonical form, fields and signatures, in this order. @throws LogError */
+  read(): LogEntry;
+}
+
 /** Most bytes of an encoded entry. */
 export const MAX_ENTRY_BYTES = Math.max(MAX_SIGNED_RECORD_BYTES, MAX_SIGNED_SEAL_BYTES);
 
 /** An entry of a version or kind that a newer program may know: passed over, never held against who sent it. */
 const NEWER: ReadonlySet<string> = new Set(['VERSION_UNKNOWN', 'RECORD_KIND_UNKNOWN']);
 
-/** The envelope of a record, whose bytes `decodeEntry` holds to their one encoding. */
-const ENVELOPE_LIMITS: DocumentLimits = {
-  what: 'entry',
-  maxBytes: MAX_SIGNED_RECORD_BYTES,
-  maxDepth: 2,
-  maxItems: 8,
-  transient: true,
-};
 /** A map of two, and its first key: `body`. */
 const BODY_KEY = Uint8Array.of(0xa2, 0x64, 0x62, 0x6f, 0x64, 0x79);
 /** The head of a text of ten characters: `signatures`, where a record has `signature`. */
@@ -47,9 +45,10 @@ export function encodeEntry(entry: LogEntry): Uint8Array {
   return isSealEntry(entry) ? encodeSignedSeal(entry.sealed) : encodeSigned(entry);
 }
 
-/** Size, canonical form, fields and signatures, in this order. @throws LogError */
-export function decodeEntry(bytes: Uint8Array): LogEntry {
-  return isSeal(bytes) ? sealEntry(decodeSignedSeal(bytes)) : decodeSigned(bytes);
+/** Its id, also of a kind that this program does not know. @throws LogError, as does `read` */
+export function openEntry(bytes: Uint8Array): OpenEntry {
+  if (!isSeal(bytes)) return openSigned(bytes);
+  return { id: idOf(bytes), read: () => sealEntry(decodeSignedSeal(bytes)) };
 }
 
 /** Id of the community's first charter. */
@@ -64,13 +63,6 @@ export function entryParents(entry: LogEntry): readonly CID[] {
 
 export function isNewer(error: unknown): boolean {
   return error instanceof LogError && NEWER.has(error.code);
-}
-
-/** The id of an entry, also of a kind that this program does not know. @throws LogError */
-export function entryId(bytes: Uint8Array): CID {
-  if (isSeal(bytes)) return idOf(bytes);
-  const fields = new Fields(decodeCanonical(bytes, ENVELOPE_LIMITS), 'entry').closed(['body', 'signature']);
-  return idOf(fields.bytesUpTo('body', MAX_RECORD_BYTES));
 }
 
 /** Both envelopes are canonical maps of two keys, and of the second one the length tells which it is; anything else is none. */

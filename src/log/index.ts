@@ -71,15 +71,15 @@ export {
   MAX_CHECKPOINT_FILES,
 } from './checkpoint.ts';
 export {
-  decodeEntry,
   encodeEntry,
   entryCharter,
-  entryId,
   entryParents,
   isNewer,
   isSealEntry,
   type LogEntry,
   MAX_ENTRY_BYTES,
+  type OpenEntry,
+  openEntry,
   type SealEntry,
   sealEntry,
 } from './entry.ts';

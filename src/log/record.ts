@@ -1,3 +1,4 @@
+import type { CID } from 'multiformats/cid';
 import {
   compareBytes,
   type DocumentLimits,
@@ -67,11 +68,24 @@ export function encodeSigned(signed: SignedRecord): Uint8Array {
 
 /** Size, canonical form, fields and signature, in this order. @throws LogError */
 export function decodeSigned(bytes: Uint8Array): SignedRecord {
-  const signed = readSigned(bytes, decodeCanonical);
-  if (!verifyBytes(signed.record.author, DOMAIN, signed.body, signed.signature)) {
-    throw new LogError('BAD_SIGNATURE', 'the signature is not the author’s over this record', {});
-  }
-  return signed;
+  return openSigned(bytes).read();
+}
+
+/**
+ * The same in two steps: its id, also of a kind that this program does not know, before its signature costs anything.
+ *
+ * @throws LogError, at either step
+ */
+export function openSigned(bytes: Uint8Array): { readonly id: CID; read(): SignedRecord } {
+  const envelope = openEnvelope(bytes, decodeCanonical);
+  const read = () => {
+    const signed = readBody(envelope, decodeCanonical);
+    if (!verifyBytes(signed.record.author, DOMAIN, signed.body, signed.signature)) {
+      throw new LogError('BAD_SIGNATURE', 'the signature is not the author’s over this record', {});
+    }
+    return signed;
+  };
+  return { id: envelope.id, read };
 }
 
 /**
@@ -81,14 +95,24 @@ export function decodeSigned(bytes: Uint8Array): SignedRecord {
  * @throws LogError
  */
 export function decodeStored(bytes: Uint8Array): SignedRecord {
-  return readSigned(bytes, decodeTrusted);
+  return readBody(openEnvelope(bytes, decodeTrusted), decodeTrusted);
 }
 
-function readSigned(bytes: Uint8Array, decode: typeof decodeCanonical): SignedRecord {
+interface Envelope {
+  readonly id: CID;
+  readonly body: Uint8Array;
+  readonly fields: Fields;
+}
+
+function openEnvelope(bytes: Uint8Array, decode: typeof decodeCanonical): Envelope {
   const fields = new Fields(decode(bytes, SIGNED_LIMITS), 'signed record').closed(['body', 'signature']);
-  const signature = fields.bytes('signature', SIGNATURE_BYTES);
   const body = fields.bytesUpTo('body', MAX_RECORD_BYTES);
-  return { id: idOf(body), record: readRecord(new Fields(decode(body, BODY_LIMITS), 'record')), body, signature };
+  return { id: idOf(body), body, fields };
+}
+
+function readBody({ id, body, fields }: Envelope, decode: typeof decodeCanonical): SignedRecord {
+  const signature = fields.bytes('signature', SIGNATURE_BYTES);
+  return { id, record: readRecord(new Fields(decode(body, BODY_LIMITS), 'record')), body, signature };
 }
 
 function readRecord(fields: Fields): LogRecord {

@@ -5,7 +5,16 @@ import { Fetcher } from '../../../node/net/fetcher.ts';
 import { BLOCKS_PROTOCOL, type BlockSource, type Blocks, blocks } from '../../../protocols/index.ts';
 import { testKey } from '../../unit/log/helpers.ts';
 import { makePond, newHome, openBook, silent, type Update, updates } from '../../unit/node/support.ts';
-import { answerRaw, cbor, connect, eventually, onCleanup, startNode, startRawPeer } from '../protocols/support.ts';
+import {
+  answerRaw,
+  cbor,
+  connect,
+  eventually,
+  onCleanup,
+  startNode,
+  startRawPeer,
+  withContent,
+} from '../protocols/support.ts';
 
 const nothing: BlockSource = { object: async () => undefined, block: async () => undefined };
 const find = (made: readonly Update[], id: CID) => made.find(({ manifest }) => manifest.id.equals(id));
@@ -59,13 +68,39 @@ describe('the fetcher', () => {
       answerRaw(stream, (request) => {
         if (request.kind === 'payloads') return refused;
         const { manifest, payload } = find(made, (request.id ?? request.manifest) as CID)!;
-        if (request.kind === 'block') return cbor({ status: 'block', bytes: payload });
-        return cbor({ status: 'object', size: manifest.bytes.length, bytes: manifest.bytes });
+        if (request.kind === 'block') return withContent({ status: 'block' }, payload);
+        return withContent({ status: 'object', size: manifest.bytes.length }, manifest.bytes);
       }),
     );
     const { node, book, bring } = await fetcherOf(made, pond);
     await bring((await connect(node, old)).toString());
     await eventually(() => expect(book.log.size).toBe(made.length));
+  });
+
+  test('asks for a bundle again when the first one broke off, and not for each payload by itself', async () => {
+    const pond = await makePond();
+    const made = await updates(pond, 5, testKey(1));
+    const asked: unknown[] = [];
+    let streams = 0;
+    const peer = await startRawPeer(BLOCKS_PROTOCOL, async (stream: Stream) => {
+      if (streams++ === 0) {
+        stream.abort(new Error('lost'));
+        return;
+      }
+      await answerRaw(stream, ({ kind, ids }) => {
+        asked.push(kind);
+        const parts = (ids as CID[]).flatMap((id) => {
+          const { manifest, payload } = find(made, id)!;
+          return [manifest.bytes, payload];
+        });
+        const sizes = made.map((_, i) => [parts[2 * i]!.length, parts[2 * i + 1]!.length]);
+        return withContent({ status: 'payloads', payloads: sizes }, ...parts);
+      });
+    });
+    const { node, book, bring } = await fetcherOf(made, pond);
+    await bring((await connect(node, peer)).toString());
+    await eventually(() => expect(book.log.size).toBe(made.length));
+    expect(asked).toEqual(['payloads']);
   });
 
   test('one that has nothing keeps nobody from getting all of it from another', async () => {

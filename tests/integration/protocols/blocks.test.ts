@@ -14,7 +14,7 @@ import {
   MAX_OBJECT_BYTES,
 } from '../../../protocols/index.ts';
 import { BLOCK_BYTES, blockSize, type IdentifiedManifest, idOf, manifestOf } from '../../../src/log/index.ts';
-import { answerRaw, cbor, connect, failure, noise, startNode, startRawPeer } from './support.ts';
+import { answerRaw, cbor, connect, failure, noise, startNode, startRawPeer, withContent } from './support.ts';
 
 const MIB = 1_048_576;
 const BLOB = noise(5 * MIB - 12_345);
@@ -157,7 +157,7 @@ describe('blobs', () => {
 });
 
 describe('peers that do not keep the protocol', () => {
-  const block = (bytes: Uint8Array) => cbor({ status: 'block', bytes });
+  const block = (bytes: Uint8Array) => withContent({ status: 'block' }, bytes);
   const wrong = BLOB.slice(0, BLOCK_BYTES);
   wrong[12] = wrong[12]! ^ 1;
   const cases: [string, string, (request: Record<string, unknown>, count: number) => Uint8Array | undefined][] = [
@@ -165,7 +165,9 @@ describe('peers that do not keep the protocol', () => {
     ['a block that is too short', 'BAD_BYTES', () => block(BLOB.slice(0, 100))],
     ['a block longer than any', 'TOO_LARGE', () => block(new Uint8Array(BLOCK_BYTES + 300))],
     ['an answer that is not canonical', 'MALFORMED', () => Uint8Array.from([0xbf, 0xff])],
-    ['an answer of another kind', 'MALFORMED', () => cbor({ status: 'object', size: 1, bytes: new Uint8Array(1) })],
+    ['an answer of another kind', 'MALFORMED', () => withContent({ status: 'object', size: 1 }, new Uint8Array(1))],
+    ['an answer without content', 'MALFORMED', () => block(new Uint8Array())],
+    ['a head that is cut', 'MALFORMED', () => block(wrong).subarray(0, 9)],
     ['an answer with an extra key', 'MALFORMED', () => cbor({ status: 'not-found', extra: 1 })],
   ];
   test.each(cases)('%s is an error with a code, and nothing is written', async (_name, code, reply) => {
@@ -347,7 +349,7 @@ describe('objects', () => {
 
   test('other bytes, a changing size, and more than the limit are errors', async () => {
     const id = idOf(noise(100));
-    const part = (size: number, bytes: Uint8Array) => cbor({ status: 'object', size, bytes });
+    const part = (size: number, bytes: Uint8Array) => withContent({ status: 'object', size }, bytes);
     const replies: [string, (request: Record<string, unknown>, count: number) => Uint8Array][] = [
       ['BAD_BYTES', () => part(100, noise(100, 2))],
       ['BAD_BYTES', () => part(100, noise(99))],
@@ -390,9 +392,9 @@ describe('a server', () => {
       for (let i = 0; i < REQUEST_RATE.burst * 4; i++) await raw.write(request);
     })().catch(() => {});
     for (;;) {
-      const answer: { status: string } = decode((await raw.read()).subarray());
-      if (answer.status === 'refused') {
-        refused = answer;
+      const answer = (await raw.read()).subarray();
+      if (answer[0] !== 0) {
+        refused = decode(answer);
         break;
       }
       answered++;
@@ -400,7 +402,7 @@ describe('a server', () => {
     raw.unwrap().abort(new Error('done'));
     await writing;
     expect(answered).toBeGreaterThanOrEqual(REQUEST_RATE.burst);
-    expect(refused).toMatchObject({ reason: 'rate-limited' });
+    expect(refused).toMatchObject({ status: 'refused', reason: 'rate-limited' });
   });
 
   test('serves a bounded number of streams per peer and tells the next one that it is busy', async () => {
@@ -431,7 +433,7 @@ describe('a server', () => {
       }
       await answerRaw(stream, ({ index }) => {
         const start = Number(index) * BLOCK_BYTES;
-        return cbor({ status: 'block', bytes: content.subarray(start, start + BLOCK_BYTES) });
+        return withContent({ status: 'block' }, content.subarray(start, start + BLOCK_BYTES));
       });
     });
     const client = await serve(nothing);

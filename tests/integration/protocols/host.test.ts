@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { generateKeyPair } from '@libp2p/crypto/keys';
 import { noise } from '@libp2p/noise';
 import { tcp } from '@libp2p/tcp';
@@ -7,8 +8,8 @@ import { yamux } from '@libp2p/yamux';
 import { multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
 import { describe, expect, test } from 'vitest';
-import { createHost, peerScore } from '../../../protocols/index.ts';
-import { connect, eventually, onCleanup, startNode } from './support.ts';
+import { type Blocks, blocks, createHost, peerScore } from '../../../protocols/index.ts';
+import { COMMUNITY, connect, eventually, failure, onCleanup, startNode } from './support.ts';
 
 describe('a host', () => {
   test('keeps the identity of its key and tells its version', async () => {
@@ -49,6 +50,43 @@ describe('a host', () => {
     expect(hub.getPeers()).toHaveLength(12);
     // More peers behind one address than gossipsub tolerates by default; on loopback that is no fault.
     for (const { peerId } of nodes) expect(peerScore(hub.services.gossip, peerId)).toBeGreaterThanOrEqual(0);
+  });
+
+  test('asks over the connection that was there first, whatever else the peer opens and closes', async () => {
+    const source = { object: async () => undefined, block: async () => undefined };
+    const nodes = await Promise.all([1, 2].map(() => startNode<{ blocks: Blocks }>({ blocks: blocks({ source }) })));
+    const [asking, probing] = [nodes[0]!, nodes[1]!];
+    const peer = await connect(asking, probing);
+    const over = new AbortController();
+    onCleanup(() => over.abort());
+    const probes = (async () => {
+      let count = 0;
+      for (; !over.signal.aborted; count++) {
+        const probe = await probing.dial(asking.getMultiaddrs(), { force: true });
+        await sleep(5);
+        await probe.close();
+      }
+      return count;
+    })();
+    for (let i = 0; i < 200; i++) {
+      const fault = await failure(asking.services.blocks.fetchObject([peer], COMMUNITY));
+      expect(fault.code).toBe('NOT_FOUND');
+    }
+    over.abort();
+    expect(await probes).toBeGreaterThan(5);
+  });
+
+  test('asks over another connection when the first one is just ending', async () => {
+    const source = { object: async () => undefined, block: async () => undefined };
+    const nodes = await Promise.all([1, 2].map(() => startNode<{ blocks: Blocks }>({ blocks: blocks({ source }) })));
+    const [asking, other] = [nodes[0]!, nodes[1]!];
+    const peer = await connect(asking, other);
+    await eventually(() => expect(other.getConnections(asking.peerId)).toHaveLength(1));
+    const first = other.getConnections(asking.peerId)[0]!;
+    await asking.dial(other.getMultiaddrs(), { force: true });
+    first.abort(new Error('gone'));
+    const fault = await failure(asking.services.blocks.fetchObject([peer], COMMUNITY));
+    expect(fault.code).toBe('NOT_FOUND');
   });
 
   test('does not speak floodsub', async () => {

@@ -11,7 +11,7 @@ import {
 } from '../../../protocols/index.ts';
 import { BLOCK_BYTES, blockSize, type IdentifiedManifest, manifestOf } from '../../../src/log/index.ts';
 import { testId } from '../../unit/log/helpers.ts';
-import { answerRaw, cbor, connect, failure, noise, startNode, startRawPeer } from './support.ts';
+import { answerRaw, cbor, connect, failure, noise, startNode, startRawPeer, withContent } from './support.ts';
 
 interface Stored extends IdentifiedManifest {
   readonly content: Uint8Array;
@@ -33,6 +33,12 @@ function sourceOf(payloads: readonly Stored[]): BlockSource {
       return content.subarray(index * BLOCK_BYTES, index * BLOCK_BYTES + blockSize(manifest, index));
     },
   };
+}
+
+/** Payloads, each with its manifest, as a peer sends them. */
+function bundle(payloads: readonly (readonly Uint8Array[])[]): Uint8Array {
+  const sizes = payloads.map((parts) => parts.map(({ length }) => length));
+  return withContent({ status: 'payloads', payloads: sizes }, ...payloads.flat());
 }
 
 const serve = (source: BlockSource) => startNode<{ blocks: Blocks }>({ blocks: blocks({ source }) });
@@ -95,10 +101,11 @@ describe('payloads in a bundle', () => {
       { payloads: [[right.bytes, noise(10, 7)]], code: 'BAD_BYTES' },
       { payloads: Array.from({ length: 2 }, () => [right.bytes, right.content]), code: 'MALFORMED' },
       { payloads: [], code: 'MALFORMED' },
+      { payloads: [[right.bytes, right.content]], more: noise(1), code: 'MALFORMED' },
     ];
-    for (const { payloads, code } of cases) {
+    for (const { payloads, more, code } of cases) {
       const liar = await startRawPeer(BLOCKS_PROTOCOL, (stream) =>
-        answerRaw(stream, () => cbor({ status: 'payloads', payloads })),
+        answerRaw(stream, () => Buffer.concat([bundle(payloads), more ?? new Uint8Array()])),
       );
       const error = await failure(fetched(liar, [right.id]));
       expect(error).toMatchObject({ code, fields: { peer: liar.peerId.toString() } });
@@ -108,7 +115,7 @@ describe('payloads in a bundle', () => {
   test('content that does not belong in a bundle is refused, though it is right', async () => {
     const [large] = (await stored(MAX_BUNDLED_CONTENT_BYTES + 1)) as [Stored];
     const peer = await startRawPeer(BLOCKS_PROTOCOL, (stream) =>
-      answerRaw(stream, () => cbor({ status: 'payloads', payloads: [[large.bytes, large.content]] })),
+      answerRaw(stream, () => bundle([[large.bytes, large.content]])),
     );
     expect((await failure(fetched(peer, [large.id]))).code).toBe('MALFORMED');
   });
@@ -117,9 +124,7 @@ describe('payloads in a bundle', () => {
     const made = await stored(...Array.from({ length: MAX_PAYLOADS_PER_REQUEST + 1 }, (_, i) => 100 + i));
     const slow = await startRawPeer(BLOCKS_PROTOCOL, (stream) =>
       answerRaw(stream, (_, count) =>
-        count > 0
-          ? undefined
-          : cbor({ status: 'payloads', payloads: made.slice(0, -1).map(({ bytes, content }) => [bytes, content]) }),
+        count > 0 ? undefined : bundle(made.slice(0, -1).map(({ bytes, content }) => [bytes, content])),
       ).then(() => new Promise(() => {})),
     );
     const client = await serve(nothing);

@@ -71,6 +71,12 @@ export function cbor(value: unknown): Uint8Array {
   return encode(value);
 }
 
+/** An answer with content behind its head, as `/kinmerge/blocks/1` has it. */
+export function withContent(head: unknown, ...content: readonly Uint8Array[]): Uint8Array {
+  const bytes = encode(head);
+  return Buffer.concat([Uint8Array.of(0, bytes.length >> 8, bytes.length & 255), bytes, ...content]);
+}
+
 export async function failure(promise: Promise<unknown>): Promise<ProtocolError> {
   try {
     await promise;

@@ -26,11 +26,11 @@ import {
 import { packChoices, packNode, packPrefixes, tagger } from '../../../protocols/sync/packing.ts';
 import {
   encodeSigned,
-  entryId,
   IdTree,
   isSealEntry,
   Log,
   type LogEntry,
+  openEntry,
   payloadOf,
   type SignedRecord,
   sha256,
@@ -472,7 +472,7 @@ describe('peers that do not keep the protocol', () => {
   test('a record of a newer version is passed over with what depends on it, and the round goes on', async () => {
     const newer = cbor({ body: cbor({ version: 2, kind: 'seal' }), signature: new Uint8Array(64) });
     const other = chain(2, 1);
-    const after = follow(testKey(3), COMMUNITY.id, null, [], { parents: [entryId(newer)] });
+    const after = follow(testKey(3), COMMUNITY.id, null, [], { parents: [openEntry(newer).id] });
     const server = await startLiar(long, (answer, _request, count) => {
       if (answer.status !== 'page') return answer;
       const done = count > 2;
@@ -485,7 +485,7 @@ describe('peers that do not keep the protocol', () => {
     const client = await member();
     const result = await client.node.services.sync.pull(await connect(client.node, server), client.sink);
     expect(result).toMatchObject({ received: 2, complete: true, withheld: 0 });
-    expect(result.unreadable.map(String)).toEqual([entryId(newer), after.id].map(String));
+    expect(result.unreadable.map(String)).toEqual([openEntry(newer).id, after.id].map(String));
     expect(ids(client.log)).toEqual([long[0]!, ...other].map(({ id }) => id.toString()).sort());
   });
 

@@ -1,7 +1,7 @@
 import { encode } from '@ipld/dag-cbor';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { RESPONSE_LIMITS as BLOCKS_RESPONSE } from '../../../protocols/blocks/constants.ts';
+import { MAX_ANSWER_BYTES, MAX_PAYLOADS_PER_REQUEST } from '../../../protocols/blocks/constants.ts';
 import * as blocks from '../../../protocols/blocks/schema.ts';
 import { ProtocolError } from '../../../protocols/errors.ts';
 import {
@@ -82,6 +82,13 @@ describe('every message at its largest', () => {
     expect(sync.decodeAnswer(sync.encodeAnswer({ ...page, entries: [...page.entries] }), 'p')).toBeDefined();
     const block = { status: 'block', bytes: bytes(BLOCK_BYTES) } as const;
     expect(blocks.decodeAnswer(blocks.encodeAnswer(block), 'p')).toMatchObject({ status: 'block' });
+    const bundle = {
+      status: 'payloads',
+      payloads: Array.from({ length: MAX_PAYLOADS_PER_REQUEST }, () => [bytes(5_000), bytes(60_000)] as const),
+    } as const;
+    const came = blocks.decodeAnswer(blocks.encodeAnswer(bundle), 'p') as typeof bundle;
+    const sizes = came.payloads.map((parts) => parts.map(({ length }) => length));
+    expect(sizes).toEqual(Array.from({ length: MAX_PAYLOADS_PER_REQUEST }, () => [5_000, 60_000]));
     const list = { status: 'peers', peers: Array(32).fill(Array(8).fill(bytes(320))) } as const;
     expect(peers.decodeAnswer(peers.encodeAnswer({ ...list, peers: [...list.peers] }), 'p').peers).toHaveLength(32);
     const update = { record: bytes(MAX_SIGNED_RECORD_BYTES), payload: bytes(MAX_INLINE_PAYLOAD_BYTES) };
@@ -93,9 +100,11 @@ describe('every message at its largest', () => {
     const payload = bytes(MAX_INLINE_PAYLOAD_BYTES + 1);
     expect(codeOf(() => encodeUpdate({ record: bytes(1), payload }))).toBe('TOO_LARGE');
     expect(codeOf(() => decodeUpdate(encode({ record: bytes(1), payload })))).toBe('MALFORMED');
-    const block = encode({ status: 'block', bytes: bytes(BLOCK_BYTES + 1) });
-    expect(block.length).toBeLessThanOrEqual(BLOCKS_RESPONSE.maxBytes);
-    expect(codeOf(() => blocks.decodeAnswer(block, 'p'))).toBe('MALFORMED');
+    const head = encode({ status: 'block' });
+    const block = (size: number) => Buffer.concat([Uint8Array.of(0, 0, head.length), head, bytes(size)]);
+    expect(blocks.decodeAnswer(block(BLOCK_BYTES), 'p')).toMatchObject({ status: 'block' });
+    expect(codeOf(() => blocks.decodeAnswer(block(BLOCK_BYTES + 1), 'p'))).toBe('MALFORMED');
+    expect(codeOf(() => blocks.decodeAnswer(block(MAX_ANSWER_BYTES), 'p'))).toBe('TOO_LARGE');
     const compare = { kind: 'compare', prefixes: bytes(MAX_PREFIXES_BYTES + 1) };
     expect(codeOf(() => sync.decodeRequest(encode(compare)))).toBe('MALFORMED');
     const want = largestWant();
