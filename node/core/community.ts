@@ -191,8 +191,10 @@ export class Community extends EventEmitter<CommunityEvents> {
     await this.#adoption.open();
     await this.#fold?.start();
     if (this.options.fold) this.#scrubber.start();
-    this.#disk.start();
     this.#refresh();
+    // By the first decisions: before them nothing is known that may be given up.
+    const watchDisk = () => this.#disk.start();
+    void this.settled().then(watchDisk, watchDisk);
   }
 
   /** Ends all work; nothing of it runs any more when it returns, and nothing is half-written. */

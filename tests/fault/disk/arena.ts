@@ -8,7 +8,8 @@ import { RecordBook } from '../../../node/core/record-book.ts';
 import type { HomePaths } from '../../../node/home/paths.ts';
 import type { StatusDocument } from '../../../node/service/documents.ts';
 import { manifestOf, parseId } from '../../../src/log/index.ts';
-import { deaf, makePond, type Pond, silent, writeModel } from '../../unit/node/support.ts';
+import { testKey } from '../../unit/log/helpers.ts';
+import { deaf, makePond, type Pond, payloadOf, silent, updateOf, writeModel } from '../../unit/node/support.ts';
 import { startNode, type TestNode } from '../support.ts';
 import type { Bytes, Names } from './disk.ts';
 import type { Arming } from './trace/format.ts';
@@ -85,6 +86,15 @@ export class Arena {
     return this.#model(UNWELCOME_STRENGTH);
   }
 
+  /** Lets the peer hold an update that every node declines, by an author of its own. @returns its id, and that of its payload */
+  async publishUnwelcome(): Promise<{ update: string; payload: string }> {
+    const number = this.#finetunes++;
+    const payload = payloadOf(this.pond, number, { scale: 1000 });
+    const { signed, manifest } = await updateOf(this.pond, testKey(1000 + number), payload);
+    expect(await this.peer.community.book.take(signed, payload, 'its author')).toMatchObject({ outcome: 'held' });
+    return { update: signed.id.toString(), payload: manifest.id.toString() };
+  }
+
   async #model(strength: number): Promise<string> {
     const number = this.#finetunes++;
     const path = join(this.pond.directory, `finetune-${number}.safetensors`);
@@ -108,11 +118,11 @@ export class Arena {
   }
 
   /** Starts the victim. It has no API when it was killed before it answered. */
-  async start(arming?: Omit<Arming, 'token'> & { phase: PhaseName }): Promise<Started> {
+  async start(arming?: Omit<Arming, 'token'> & { phase: PhaseName }, more: readonly string[] = []): Promise<Started> {
     const traced = await this.prepare();
     if (arming !== undefined) await traced.arm(arming.phase, arming.nth, arming.when);
     const peers = [this.peer, this.twin].map(({ network }) => network.addresses()[0]!);
-    const victim = Victim.daemon(this.home.root, peers, traced);
+    const victim = Victim.daemon(this.home.root, peers, traced, more);
     this.#victim = victim;
     return { victim, api: await victim.api(this.home.root) };
   }

@@ -1,7 +1,8 @@
-import { readdir, rm } from 'node:fs/promises';
+import { readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KEPT_CHECKPOINTS } from '../../../node/core/fold-loop.ts';
+import { MIN_DISK_LIMIT } from '../../../node/core/limits.ts';
 import { exists } from '../../../node/files.ts';
 import { errorCode } from '../../../src/errors.ts';
 import type { Arena, Running } from './arena.ts';
@@ -201,6 +202,27 @@ export const SCENES: readonly Scene[] = [
     title: 'of old checkpoints',
     operations: 3,
     play: (arena, running, kill) => folding(arena, running, { phase: 'collection', ...kill }),
+  },
+  {
+    phase: 'collection',
+    title: 'of a payload that a seal declined, below a disk limit',
+    operations: 6,
+    async play(arena, running, kill) {
+      const { update, payload } = await arena.publishUnwelcome();
+      await untilHeld(running, update);
+      arena.seals.add((await running.api.seal())!.seal);
+      await running.victim.kill();
+      // Of no use to the node, and more than it may have: everything that may go has to.
+      const ballast = join(arena.home.root, 'ballast');
+      await writeFile(ballast, '');
+      await truncate(ballast, MIN_DISK_LIMIT);
+      const limit = ['--disk-limit', String(MIN_DISK_LIMIT)];
+      const { victim, api } = await arena.start({ phase: 'collection', ...kill }, limit);
+      await unlessKilled(victim, async () => {
+        while (api !== undefined && (await exists(join(arena.home.blobs, payload)))) await sleep(POLL_MS);
+      });
+      return { victim, token: 0, checkDead: () => rm(ballast) };
+    },
   },
 ];
 

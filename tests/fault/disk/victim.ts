@@ -42,11 +42,11 @@ export class Victim {
     createInterface(this.child.stderr!).on('line', (line) => this.lines.push(line));
   }
 
-  static daemon(home: string, peers: readonly string[], traced: Traced): Victim {
+  static daemon(home: string, peers: readonly string[], traced: Traced, more: readonly string[] = []): Victim {
     const args = ['daemon', '--home', home, '--listen', '/ip4/127.0.0.1/tcp/0', '--log-level', 'warn'];
     // The device by name: looking for another one takes longer than everything else that the daemon does here.
     const engine = ['--workers', '1', '--device', 'cpu'];
-    return new Victim([...args, ...engine, ...peers.flatMap((address) => ['--peer', address])], traced);
+    return new Victim([...args, ...engine, ...peers.flatMap((address) => ['--peer', address]), ...more], traced);
   }
 
   get traced(): Traced {
