@@ -1,6 +1,8 @@
+import { randomUUID } from 'node:crypto';
 import { readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'vitest';
 import { KEPT_CHECKPOINTS } from '../../../node/core/fold-loop.ts';
 import { MIN_DISK_LIMIT } from '../../../node/core/limits.ts';
 import { exists } from '../../../node/files.ts';
@@ -44,6 +46,43 @@ export const SCENES: readonly Scene[] = [
       await running.victim.kill();
       const { victim } = await arena.start({ phase: 'start', ...kill });
       return { victim, token: 0 };
+    },
+  },
+  {
+    phase: 'start',
+    title: 'that brings a home of layout 1 to layout 2',
+    operations: 60,
+    async play(arena, running, kill) {
+      await running.victim.kill();
+      await arena.age();
+      const { victim } = await arena.start({ phase: 'start', ...kill });
+      return { victim, token: 0 };
+    },
+  },
+  {
+    phase: 'join',
+    title: 'of a new home',
+    operations: 18,
+    async play(arena, running, kill) {
+      await running.victim.kill();
+      const home = join(arena.pond.directory, randomUUID());
+      const [line] = arena.twin.network.joinLines();
+      const args = ['join', line!, '--base', arena.pond.base, '--home', home];
+      const traced = await arena.prepare(home);
+      const token = await traced.arm('join', kill.nth, kill.when);
+      const victim = new Victim(args, traced);
+      const joined = (await done(victim)) ? await victim.document() : undefined;
+      return {
+        victim,
+        token,
+        async checkDead() {
+          const log = ['log', '--home', home];
+          if (joined !== undefined) await new Victim(log, null).document();
+          // The key that a finished join named is the home's from then on.
+          expect(await new Victim(args, null).document()).toMatchObject(joined ?? {});
+          await new Victim(log, null).document();
+        },
+      };
     },
   },
   {

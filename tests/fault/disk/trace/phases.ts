@@ -22,6 +22,8 @@ const FINISHED = /^derived\/(fold|checkpoints)\/[^./][^/]*$/;
 export const PHASES = {
   /** All that a daemon does before it answers, cleaning up after its predecessor included. */
   start: ({ in: root }) => root === 'home',
+  /** A home becomes part of a community: its own keys, the charter, and last the configuration. */
+  join: ({ in: root }) => root === 'home',
   contribute: ({ in: root, path }) => root === 'home' && (STORES.test(path) || /^tmp\//.test(path)),
   receive: ({ in: root, path }) => root === 'home' && STORES.test(path),
   seal: ({ in: root, path }) => root === 'home' && STORES.test(path),
