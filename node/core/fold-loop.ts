@@ -1,15 +1,17 @@
-import { createHash } from 'node:crypto';
-import { mkdir, readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir } from 'node:fs/promises';
 import type { CID } from 'multiformats/cid';
-import { removeTempSiblings, removeWhole } from '../../src/durable.ts';
+import { removeTempSiblings } from '../../src/durable.ts';
 import { errorCode } from '../../src/errors.ts';
 import { exists } from '../files.ts';
 import type { Logger } from '../logger.ts';
 import type { MergeCalls } from '../work/merge-calls.ts';
 import type { WorkerThread } from '../work/rpc.ts';
+import { FinishedCheckpoints, type FoldedCheckpoint } from './finished-checkpoints.ts';
+import { FoldStates } from './fold-states.ts';
+import { FoldSteps, type FoldStepsOptions } from './fold-steps.ts';
 import type { PayloadFiles } from './judge.ts';
-import { DEFAULT_FOLD_STATES, MIN_FOLD_STATES } from './limits.ts';
+
+export type { FoldedCheckpoint } from './finished-checkpoints.ts';
 
 /** First wait before a failed fold is tried again, in milliseconds; it doubles up to the last value. */
 export const FOLD_RETRY_FIRST_MS = 1_000;
@@ -23,19 +25,9 @@ export interface FoldTarget {
   readonly updates: readonly { readonly id: string; readonly payload: CID }[];
 }
 
-export interface FoldedCheckpoint {
-  readonly recipe: string;
-  readonly path: string;
-}
-
-export interface FoldLoopOptions {
+export interface FoldLoopOptions extends FoldStepsOptions {
   /** What makes states of different rules differ: community and merge parameters, canonical bytes. */
   readonly rule: Uint8Array;
-  /** The base checkpoint. */
-  readonly base: string;
-  /** The charter's factor on the merged task vector. */
-  readonly scale: number;
-  readonly community: string;
   readonly foldDirectory: string;
   readonly checkpointDirectory: string;
   /** Default `DEFAULT_FOLD_STATES`. */
@@ -66,15 +58,13 @@ export interface FoldListener {
  */
 export class FoldLoop {
   readonly #options: FoldLoopOptions;
-  readonly #worker: WorkerThread<MergeCalls>;
-  readonly #files: PayloadFiles;
   readonly #listener: FoldListener;
   readonly #logger: Logger;
+  readonly #states: FoldStates;
+  readonly #steps: FoldSteps;
+  readonly #checkpoints: FinishedCheckpoints;
   readonly #stopping = new AbortController();
   #targets: FoldTargets | undefined;
-  /** The finished checkpoints of the targets, by recipe. */
-  #done = new Map<string, FoldedCheckpoint>();
-  #step: { readonly key: string; readonly controller: AbortController } | undefined;
   #running: Promise<void> | undefined;
   #wake: () => void = () => {};
   #failures = 0;
@@ -85,11 +75,14 @@ export class FoldLoop {
     options: FoldLoopOptions,
     components: { worker: WorkerThread<MergeCalls>; files: PayloadFiles; listener: FoldListener; logger: Logger },
   ) {
+    const { foldDirectory, checkpointDirectory, rule, states } = options;
     this.#options = options;
-    this.#worker = components.worker;
-    this.#files = components.files;
-    this.#listener = components.listener;
-    this.#logger = components.logger;
+    this.#states = new FoldStates({ directory: foldDirectory, rule, ...(states !== undefined && { most: states }) });
+    this.#checkpoints = new FinishedCheckpoints({ directory: checkpointDirectory });
+    const { worker, files, listener, logger } = components;
+    this.#steps = new FoldSteps(options, { worker, files, states: this.#states });
+    this.#listener = listener;
+    this.#logger = logger;
   }
 
   async start(): Promise<void> {
@@ -103,12 +96,12 @@ export class FoldLoop {
   /** The finished checkpoint of the newest recipe; until there is one, that which was made last. */
   get checkpoint(): FoldedCheckpoint | undefined {
     const newest = this.#targets?.newest.recipe.toString();
-    return (newest === undefined ? undefined : this.#done.get(newest)) ?? [...this.#done.values()].at(-1);
+    return (newest === undefined ? undefined : this.#checkpoints.get(newest)) ?? this.#checkpoints.last;
   }
 
   /** The finished checkpoint of one of the recipes that were asked for. */
   finished(recipe: string): FoldedCheckpoint | undefined {
-    return this.#done.get(recipe);
+    return this.#checkpoints.get(recipe);
   }
 
   /** Asks for the checkpoints of these recipes; replaces whatever was asked before. Asking again changes nothing. */
@@ -117,28 +110,22 @@ export class FoldLoop {
     if (before !== undefined && isSame(before.newest, targets.newest) && isSame(before.sealed, targets.sealed)) return;
     this.#targets = targets;
     const wanted = [targets.newest, targets.sealed].some((target) => target !== null && this.#needs(target));
-    if (this.#step !== undefined && !wanted) this.#step.controller.abort();
+    if (!wanted) this.#steps.abort();
     this.#wake();
   }
 
   /** Removes the checkpoints and states that only save work: all but the newest, and those of the last seal. */
   async shed(): Promise<void> {
     const targets = this.#targets;
-    if (targets === undefined || this.#step !== undefined) return;
-    await keepNewest(this.#options.checkpointDirectory, 1, recipesOf(targets));
-    const keys = this.#keys(targets.newest);
-    const names = await readdir(this.#options.foldDirectory);
-    const newest = Math.max(0, ...names.map((name) => keys.indexOf(name) + 1));
-    const needed = new Set([keys[newest - 1], keys[(targets.sealed?.updates.length ?? 0) - 1]]);
-    for (const name of names) {
-      if (!needed.has(name)) await removeWhole(this.#statePath(name));
-    }
+    if (targets === undefined || this.#steps.underWay !== undefined) return;
+    await this.#checkpoints.keepNewest(1, recipesOf(targets));
+    await this.#states.shed(this.#states.keys(targets.newest.updates), { sealed: sealedOf(targets) });
   }
 
   /** Ends the work under way and waits until nothing of it runs any more. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    this.#step?.controller.abort();
+    this.#steps.abort();
     this.#wake();
     await this.#running;
   }
@@ -180,12 +167,14 @@ export class FoldLoop {
   #next(): FoldTarget | undefined {
     if (this.#targets === undefined) return undefined;
     const { sealed, newest } = this.#targets;
-    return [sealed, newest].find((target) => target !== null && !this.#done.has(target.recipe.toString())) ?? undefined;
+    return [sealed, newest].find((target) => target !== null && !this.finished(target.recipe.toString())) ?? undefined;
   }
 
   /** Whether the step under way is one of the target's. */
   #needs(target: FoldTarget): boolean {
-    return this.#step !== undefined && [...this.#keys(target), target.recipe.toString()].includes(this.#step.key);
+    const { underWay } = this.#steps;
+    if (underWay === undefined) return false;
+    return [...this.#states.keys(target.updates), target.recipe.toString()].includes(underWay);
   }
 
   async #report(error: unknown): Promise<void> {
@@ -196,7 +185,7 @@ export class FoldLoop {
     this.#failures++;
     // A state that cannot be used is derived data, and is made again. Any other trouble says nothing against the states.
     if (errorCode(error).startsWith('STATE_')) {
-      await this.#dropAllStates().catch((cause: unknown) => {
+      await this.#states.dropAll().catch((cause: unknown) => {
         this.#logger.error({ err: cause }, 'the damaged states of the fold cannot be removed');
       });
     }
@@ -204,100 +193,33 @@ export class FoldLoop {
   }
 
   async #reach(target: FoldTarget, targets: FoldTargets): Promise<void> {
-    const path = join(this.#options.checkpointDirectory, target.recipe.toString());
-    if (!(await exists(path))) {
+    const checkpoint = this.#checkpoints.at(target.recipe.toString());
+    if (!(await exists(checkpoint.path))) {
       const state = await this.#fold(target, targets);
       if (this.#targets !== targets) return;
-      await this.#export(target, state, path);
+      await this.#steps.export(checkpoint, state);
     }
-    const checkpoint = { recipe: target.recipe.toString(), path };
     const wanted = recipesOf(targets);
     const document = await this.#listener.offer(checkpoint, wanted);
-    this.#done.delete(checkpoint.recipe);
-    this.#done.set(checkpoint.recipe, checkpoint);
-    for (const recipe of this.#done.keys())
-      if (!wanted.has(recipe) && recipe !== checkpoint.recipe) this.#done.delete(recipe);
+    this.#checkpoints.add(checkpoint, wanted);
     this.#listener.onCheckpoint(checkpoint, document);
-    await keepNewest(this.#options.checkpointDirectory, KEPT_CHECKPOINTS, new Set([...wanted, checkpoint.recipe]));
+    await this.#checkpoints.keepNewest(KEPT_CHECKPOINTS, new Set([...wanted, checkpoint.recipe]));
   }
 
-  /** Folds what is missing; returns the state directory, or null when nothing is accepted. */
-  async #fold(target: FoldTarget, targets: FoldTargets): Promise<string | null> {
-    const keys = this.#keys(target);
-    let folded = await this.#longestPrefix(keys);
-    this.#tellStep(folded, target.updates.length);
-    while (folded < target.updates.length && this.#targets === targets) {
+  /** Folds what is missing; returns the key of the state, or null when nothing is accepted. */
+  async #fold({ updates }: FoldTarget, targets: FoldTargets): Promise<string | null> {
+    const keys = this.#states.keys(updates);
+    let folded = await this.#states.longestPrefix(keys);
+    this.#tellStep(folded, updates.length);
+    while (folded < updates.length && this.#targets === targets) {
       this.#stopping.signal.throwIfAborted();
-      const controller = new AbortController();
-      this.#step = { key: keys[folded]!, controller };
-      try {
-        await this.#worker.call(
-          'fold',
-          {
-            from: folded === 0 ? null : this.#statePath(keys[folded - 1]!),
-            to: this.#statePath(keys[folded]!),
-            payload: this.#files.path(target.updates[folded]!.payload),
-          },
-          { signal: controller.signal },
-        );
-      } finally {
-        this.#step = undefined;
-      }
+      await this.#steps.fold(keys[folded - 1] ?? null, keys[folded]!, updates[folded]!.payload);
       folded++;
-      this.#tellStep(folded, target.updates.length);
-      await this.#dropStates(targets, folded);
+      this.#tellStep(folded, updates.length);
+      const all = this.#states.keys(targets.newest.updates);
+      await this.#states.thin(all, { folded, sealed: sealedOf(targets) });
     }
-    return folded === 0 ? null : this.#statePath(keys[folded - 1]!);
-  }
-
-  async #export(target: FoldTarget, state: string | null, out: string): Promise<void> {
-    const controller = new AbortController();
-    this.#step = { key: target.recipe.toString(), controller };
-    const { base, scale, community } = this.#options;
-    const metadata = { 'kinmerge.community': community, 'kinmerge.recipe': target.recipe.toString() };
-    try {
-      await this.#worker.call('export', { state, base, scale, out, metadata }, { signal: controller.signal });
-    } finally {
-      this.#step = undefined;
-    }
-  }
-
-  /** Names of the states after each update: a hash chain, so that equal prefixes share their states. */
-  #keys(target: FoldTarget): string[] {
-    let previous = createHash('sha256').update(this.#options.rule).digest();
-    return target.updates.map(({ id }) => {
-      previous = createHash('sha256').update(previous).update(id).digest();
-      return previous.toString('hex');
-    });
-  }
-
-  async #longestPrefix(keys: readonly string[]): Promise<number> {
-    for (let length = keys.length; length > 0; length--) {
-      if (await exists(this.#statePath(keys[length - 1]!))) return length;
-    }
-    return 0;
-  }
-
-  /** Keeps the states that `statesToKeep` names, of those that there are. */
-  async #dropStates({ sealed, newest }: FoldTargets, folded: number): Promise<void> {
-    const keys = this.#keys(newest);
-    const names = await readdir(this.#options.foldDirectory);
-    const lengths = names.map((name) => keys.indexOf(name) + 1).filter((length) => length > 0);
-    const most = Math.max(MIN_FOLD_STATES, this.#options.states ?? DEFAULT_FOLD_STATES);
-    const kept = new Set(
-      statesToKeep({ lengths, folded, sealed: sealed?.updates.length ?? 0 }, most).map((length) => keys[length - 1]),
-    );
-    for (const name of names) {
-      if (!kept.has(name)) await removeWhole(this.#statePath(name));
-    }
-  }
-
-  async #dropAllStates(): Promise<void> {
-    for (const name of await readdir(this.#options.foldDirectory)) await removeWhole(this.#statePath(name));
-  }
-
-  #statePath(key: string): string {
-    return join(this.#options.foldDirectory, key);
+    return keys[folded - 1] ?? null;
   }
 
   #sleep(milliseconds?: number): Promise<void> {
@@ -309,27 +231,6 @@ export class FoldLoop {
   }
 }
 
-/**
- * Which states to keep of those after so many updates: the newest, the one before it (a late update usually lands right before
- * the end), that of the last seal (nothing before it moves), and of the others one in each doubling of the distance to the
- * end, the furthest first: what lands anywhere costs about as much again as what follows it.
- */
-export function statesToKeep(
-  { lengths, folded, sealed }: { lengths: readonly number[]; folded: number; sealed: number },
-  most: number,
-): number[] {
-  const needed = new Set([folded, folded - 1, sealed]);
-  const kept = lengths.filter((length) => needed.has(length));
-  const oldest = new Map<number, number>();
-  for (const length of lengths) {
-    if (needed.has(length) || length > folded) continue;
-    const bucket = Math.floor(Math.log2(folded - length));
-    oldest.set(bucket, Math.min(oldest.get(bucket) ?? length, length));
-  }
-  const sparse = [...oldest.values()].sort((a, b) => a - b);
-  return [...kept, ...sparse.slice(0, Math.max(0, most - kept.length))];
-}
-
 function isSame(a: FoldTarget | null, b: FoldTarget | null): boolean {
   return a === null || b === null ? a === b : a.recipe.equals(b.recipe);
 }
@@ -338,12 +239,7 @@ function recipesOf({ sealed, newest }: FoldTargets): Set<string> {
   return new Set([newest, sealed].flatMap((target) => (target === null ? [] : [target.recipe.toString()])));
 }
 
-/** Removes all but the newest checkpoints, and those that are needed. */
-async function keepNewest(directory: string, count: number, needed: ReadonlySet<string>): Promise<void> {
-  const names = (await readdir(directory)).filter((name) => !needed.has(name));
-  const aged = await Promise.all(
-    names.map(async (name) => ({ name, age: (await stat(join(directory, name))).mtimeMs })),
-  );
-  aged.sort((a, b) => b.age - a.age);
-  for (const { name } of aged.slice(Math.max(0, count - 1))) await removeWhole(join(directory, name));
+/** How many updates the last seal covers. */
+function sealedOf({ sealed }: FoldTargets): number {
+  return sealed?.updates.length ?? 0;
 }

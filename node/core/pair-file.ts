@@ -1,13 +1,10 @@
-import { appendFile, mkdir, readFile, rm, truncate } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { CID } from 'multiformats/cid';
 import { create as digestOf } from 'multiformats/hashes/digest';
 import { sha256 } from 'multiformats/hashes/sha2';
 import { idOf } from '../../src/log/index.ts';
-import { ignoreMissing } from '../files.ts';
 import type { Logger } from '../logger.ts';
-import { Turns } from '../turns.ts';
+import { DerivedFile } from '../stores/derived-file.ts';
 import type { PairEntry } from './pair-table.ts';
 
 /** First bytes of the file, with the version of the format and of what is measured. */
@@ -22,87 +19,46 @@ const PAIR = 2;
 const DIGEST_BYTES = 32;
 const CODE = idOf(new Uint8Array()).code;
 
-/**
- * What was measured of pairs of payloads, kept over restarts in a file that is only appended to. It is derived: it may
- * be deleted at any time, is written without a flush, and is cut at the first entry that does not hold.
- */
+/** What was measured of pairs of payloads, kept over restarts. */
 export class PairFile {
-  readonly #path: string;
-  readonly #logger: Logger;
+  readonly #file: DerivedFile;
   readonly #numbers = new Map<string, number>();
-  #tail: Promise<void> = Promise.resolve();
-  #size = 0;
-  #broken = false;
 
-  constructor(options: { path: string }, components: { logger: Logger }) {
-    this.#path = options.path;
-    this.#logger = components.logger;
+  constructor({ path }: { path: string }, components: { logger: Logger }) {
+    const warning = 'comparisons are not kept: they will be made again after a restart';
+    this.#file = new DerivedFile({ path, magic: MAGIC, warning }, components);
   }
 
-  /** Reads everything; call it once, before the first append. A file that cannot be read is left alone. */
-  async load(take: (entry: PairEntry) => void): Promise<void> {
-    try {
-      await this.#read(take);
-    } catch (error) {
-      this.#giveUp(error);
-    }
-  }
-
-  async #read(take: (entry: PairEntry) => void): Promise<void> {
-    const bytes = (await readFile(this.#path).catch(ignoreMissing)) ?? Buffer.alloc(0);
-    if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) {
-      await rm(this.#path, { force: true });
-      return;
-    }
+  /** Reads everything; call it once, before the first append. */
+  load(take: (entry: PairEntry) => void): Promise<void> {
     const payloads: CID[] = [];
-    const turns = new Turns();
-    let at = MAGIC.length;
-    for (; at + ENTRY_BYTES <= bytes.length; at += ENTRY_BYTES) {
-      const entry = bytes.subarray(at, at + ENTRY_BYTES);
-      if (entry.readUInt32LE(BODY_BYTES) !== crc32(entry.subarray(0, BODY_BYTES))) break;
-      if (entry[0] === NAME) {
-        const payload = CID.createV1(CODE, digestOf(sha256.code, new Uint8Array(entry.subarray(1, 1 + DIGEST_BYTES))));
+    return this.#file.load((bytes) => {
+      if (bytes.length < ENTRY_BYTES || bytes.readUInt32LE(BODY_BYTES) !== crc32(bytes.subarray(0, BODY_BYTES))) {
+        return undefined;
+      }
+      if (bytes[0] === NAME) {
+        const payload = CID.createV1(CODE, digestOf(sha256.code, new Uint8Array(bytes.subarray(1, 1 + DIGEST_BYTES))));
         this.#numbers.set(payload.toString(), payloads.length);
         payloads.push(payload);
-      } else {
-        const a = payloads[entry.readUInt32LE(1)];
-        const b = payloads[entry.readUInt32LE(5)];
-        if (entry[0] !== PAIR || a === undefined || b === undefined) break;
-        const cosine = entry.readDoubleLE(9);
-        const fixed = (BigInt(entry.readInt8(25)) << 64n) | entry.readBigUInt64LE(17);
-        take({ a, b, pair: { cosine: Number.isNaN(cosine) ? null : cosine, fixed } });
+        return ENTRY_BYTES;
       }
-      if (at % 4096 < ENTRY_BYTES) await turns.next();
-    }
-    this.#size = at;
-    if (at < bytes.length) await truncate(this.#path, at);
+      const a = payloads[bytes.readUInt32LE(1)];
+      const b = payloads[bytes.readUInt32LE(5)];
+      if (bytes[0] !== PAIR || a === undefined || b === undefined) return undefined;
+      const cosine = bytes.readDoubleLE(9);
+      const fixed = (BigInt(bytes.readInt8(25)) << 64n) | bytes.readBigUInt64LE(17);
+      take({ a, b, pair: { cosine: Number.isNaN(cosine) ? null : cosine, fixed } });
+      return ENTRY_BYTES;
+    });
   }
 
   /** Appends, without a flush. What cannot be written is measured again after the next start. */
   append(entries: readonly PairEntry[]): Promise<void> {
-    this.#tail = this.#tail.then(async () => {
-      if (this.#broken) return;
-      try {
-        await this.#write(entries);
-      } catch (error) {
-        // What a failed write left cannot be told from here; the next start cuts it.
-        this.#giveUp(error);
-      }
-    });
-    return this.#tail;
+    return this.#file.append(() => this.#encode(entries));
   }
 
-  #giveUp(error: unknown): void {
-    this.#broken = true;
-    this.#logger.warn({ err: error }, 'comparisons are not kept: they will be made again after a restart');
-  }
-
-  async #write(entries: readonly PairEntry[]): Promise<void> {
+  #encode(entries: readonly PairEntry[]): Buffer {
     const chunks: Buffer[] = [];
-    if (this.#size === 0) {
-      await mkdir(dirname(this.#path), { recursive: true });
-      chunks.push(MAGIC);
-    }
     for (const { a, b, pair } of entries) {
       const numbers = [a, b].map((payload) => this.#number(payload, chunks));
       const entry = Buffer.alloc(ENTRY_BYTES);
@@ -114,9 +70,7 @@ export class PairFile {
       entry.writeInt8(Number(pair.fixed >> 64n), 25);
       chunks.push(sealed(entry));
     }
-    const bytes = Buffer.concat(chunks);
-    await appendFile(this.#path, bytes);
-    this.#size += bytes.length;
+    return Buffer.concat(chunks);
   }
 
   #number(payload: CID, chunks: Buffer[]): number {

@@ -1,11 +1,8 @@
-import { appendFile, mkdir, readFile, rm, truncate } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import type { PayloadMeasure, TensorMeasure } from '../../src/codec/index.ts';
 import { DIGEST_BYTES, idFromDigest } from '../../src/log/index.ts';
-import { ignoreMissing } from '../files.ts';
 import type { Logger } from '../logger.ts';
-import { Turns } from '../turns.ts';
+import { DerivedFile } from '../stores/derived-file.ts';
 import type { PayloadVerdict } from '../work/payload-calls.ts';
 
 type PayloadId = ReturnType<typeof idFromDigest>;
@@ -21,74 +18,32 @@ const MEASURE_BYTES = 44;
 /** Index and peak (u32 each), scale, entries, sum and squares (f64 each). */
 const TENSOR_BYTES = 40;
 
-/**
- * What was measured of payloads, kept over restarts in a file that is only appended to. It is derived: it may be deleted
- * at any time, is written without a flush, and is cut at the first entry that does not hold.
- */
+/** What was measured of payloads, kept over restarts. */
 export class VerdictFile {
-  readonly #path: string;
-  readonly #logger: Logger;
-  #tail: Promise<void> = Promise.resolve();
-  #size = 0;
-  #broken = false;
+  readonly #file: DerivedFile;
 
-  constructor(options: { path: string }, components: { logger: Logger }) {
-    this.#path = options.path;
-    this.#logger = components.logger;
+  constructor({ path }: { path: string }, components: { logger: Logger }) {
+    const warning = 'measurements are not kept: they will be made again after a restart';
+    this.#file = new DerivedFile({ path, magic: MAGIC, warning }, components);
   }
 
-  /** Reads everything; call it once, before the first append. A file that cannot be read is left alone. */
-  async load(take: (payload: PayloadId, verdict: PayloadVerdict) => void): Promise<void> {
-    try {
-      await this.#read(take);
-    } catch (error) {
-      this.#giveUp(error);
-    }
+  /** Reads everything; call it once, before the first append. */
+  load(take: (payload: PayloadId, verdict: PayloadVerdict) => void): Promise<void> {
+    return this.#file.load((bytes) => {
+      if (bytes.length < FRAME_BYTES) return undefined;
+      const end = FRAME_BYTES + bytes.readUInt32LE(0);
+      if (end > bytes.length) return undefined;
+      const body = bytes.subarray(FRAME_BYTES, end);
+      const verdict = bytes.readUInt32LE(4) === crc32(body) ? decode(body) : undefined;
+      if (verdict === undefined) return undefined;
+      take(idFromDigest(new Uint8Array(body.subarray(0, DIGEST_BYTES))), verdict);
+      return end;
+    });
   }
 
   /** Appends, without a flush. What cannot be written is measured again after the next start. */
   append(payload: PayloadId, verdict: PayloadVerdict): Promise<void> {
-    this.#tail = this.#tail.then(async () => {
-      if (this.#broken) return;
-      try {
-        const entry = encode(payload, verdict);
-        if (this.#size === 0) await mkdir(dirname(this.#path), { recursive: true });
-        const bytes = this.#size === 0 ? Buffer.concat([MAGIC, entry]) : entry;
-        await appendFile(this.#path, bytes);
-        this.#size += bytes.length;
-      } catch (error) {
-        // What a failed write left cannot be told from here; the next start cuts it.
-        this.#giveUp(error);
-      }
-    });
-    return this.#tail;
-  }
-
-  async #read(take: (payload: PayloadId, verdict: PayloadVerdict) => void): Promise<void> {
-    const bytes = (await readFile(this.#path).catch(ignoreMissing)) ?? Buffer.alloc(0);
-    if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) {
-      await rm(this.#path, { force: true });
-      return;
-    }
-    const turns = new Turns();
-    let at = MAGIC.length;
-    while (at + FRAME_BYTES <= bytes.length) {
-      const end = at + FRAME_BYTES + bytes.readUInt32LE(at);
-      if (end > bytes.length) break;
-      const body = bytes.subarray(at + FRAME_BYTES, end);
-      const verdict = bytes.readUInt32LE(at + 4) === crc32(body) ? decode(body) : undefined;
-      if (verdict === undefined) break;
-      take(idFromDigest(new Uint8Array(body.subarray(0, DIGEST_BYTES))), verdict);
-      at = end;
-      await turns.next();
-    }
-    this.#size = at;
-    if (at < bytes.length) await truncate(this.#path, at);
-  }
-
-  #giveUp(error: unknown): void {
-    this.#broken = true;
-    this.#logger.warn({ err: error }, 'measurements are not kept: they will be made again after a restart');
+    return this.#file.append(() => encode(payload, verdict));
   }
 }
 

@@ -1,22 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-// Not the whole of `compute`: this thread needs no runtime.
-import { describeEigensolver, type EigensolverStatus } from '../../src/compute/eigen/index.ts';
-import { leaveOut, type Snapshot } from '../../src/history/index.ts';
-import { encodeRecipe, idOf, keyToText, MERGE_ALGORITHM, parseId } from '../../src/log/index.ts';
+import { leaveOut } from '../../src/history/index.ts';
+import { parseId } from '../../src/log/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import { type Pulled, type PullOptions, pullLocal } from '../checkpoint/pull.ts';
 import type { Community } from '../core/community.ts';
 import { contribute } from '../core/contribute.ts';
-import type { FoldedCheckpoint } from '../core/fold-loop.ts';
 import { withFork } from '../core/fork.ts';
 import { amend, revoke, seal } from '../core/governing.ts';
 import type { View } from '../core/view.ts';
 import { NodeError } from '../errors.ts';
 import type { Network } from '../net/network.ts';
-import { VERSION } from '../version.ts';
-import { describeUpdates, findUpdate, listWaiting } from './describe.ts';
+import { describeUpdates, findUpdate } from './describe.ts';
 import { describeChanges } from './describe-record.ts';
-import { describeRules, describeSealed } from './describe-seals.ts';
+import { describeStatus } from './describe-status.ts';
 import type {
   AmendmentDocument,
   AmendRequest,
@@ -35,6 +31,7 @@ import type {
   WhyDocument,
 } from './documents.ts';
 import { EventStream } from './event-stream.ts';
+import { finishedModel } from './finished-model.ts';
 import { describeRulesInEffect, dryRun, readChanges } from './governing.ts';
 import { describePeers } from './peers.ts';
 import type { NodeService } from './service.ts';
@@ -90,45 +87,8 @@ export class LocalService implements NodeService {
   }
 
   async status(): Promise<StatusDocument> {
-    const { community } = this;
-    const { charter, charterId: id } = community.options;
-    const view = community.view ?? (await this.#lastView());
-    const { log } = community.book;
-    const network = this.#network;
-    return {
-      version: VERSION,
-      community: {
-        id: id.toString(),
-        name: charter.name,
-        membership: (view?.rules.open ?? charter.membership === 'open') ? 'open' : 'members',
-      },
-      daemon:
-        network === undefined
-          ? null
-          : { pid: process.pid, peerId: network.peerId, addresses: network.addresses(), join: network.joinLines() },
-      author: keyToText(community.author.publicKey),
-      peers: network?.connected().length ?? 0,
-      log: {
-        held: log.size,
-        pending: log.pendingSize,
-        accepted: view?.accepted.length ?? 0,
-        declined: view === undefined ? 0 : [...view.decisions.values()].filter(({ accepted }) => !accepted).length,
-      },
-      waiting: listWaiting(community, (payload) => network?.tries(payload)),
-      recipe: {
-        id: view?.recipeId.toString() ?? this.#emptyRecipe(),
-        updates: view?.accepted.length ?? 0,
-        provisional: view?.sealed === null || view?.sealed.recipeId.equals(view.recipeId) !== true,
-      },
-      sealed: view === undefined ? null : describeSealed(view),
-      rules: describeRules(community, view),
-      deciding: community.deciding,
-      folding: community.folding && { updates: community.folding.done, target: community.folding.total },
-      checkpoint: community.checkpoint ?? null,
-      problem: community.problem,
-      device: this.#engine?.description ?? null,
-      eigensolver: this.#eigensolver(),
-    };
+    const view = this.community.view ?? (await this.#lastView());
+    return describeStatus(this.community, { view, network: this.#network, engine: this.#engine });
   }
 
   async peers(): Promise<readonly PeerDocument[]> {
@@ -212,8 +172,9 @@ export class LocalService implements NodeService {
       );
     }
     if (request.without !== undefined) return this.#pullFork(request, request.without, options);
-    const tail = request.tail === true;
-    return pullLocal(request, { charter, finished: () => this.#finished(tail, options) }, options);
+    const parts = { community: this.community, events: this.#events };
+    const finished = () => finishedModel(parts, request.tail === true, options);
+    return pullLocal(request, { charter, finished }, options);
   }
 
   /** Folds a fork for this pull alone. */
@@ -244,58 +205,7 @@ export class LocalService implements NodeService {
     return this.community.view;
   }
 
-  /** The daemon's; without one, what a fold would take here. */
-  #eigensolver(): EigensolverStatus | null {
-    if (this.#engine !== null) return this.#engine.eigensolver;
-    return this.#network === undefined ? describeEigensolver(this.community.options.engine.eigensolver) : null;
-  }
-
-  #emptyRecipe(): string {
-    const { charter, charterId } = this.community.options;
-    const { merge } = charter;
-    const empty = { version: 1, charter: charterId, algorithm: MERGE_ALGORITHM, updates: [], merge } as const;
-    return idOf(encodeRecipe(empty)).toString();
-  }
-
-  /** The checkpoint of the sealed recipe, or of the current one, waiting for the fold when it lags. */
-  async #finished(tail: boolean, { signal, onProgress }: RunOptions): Promise<Finished> {
-    const finished = new AbortController();
-    const signals = [finished.signal, this.community.stopping, ...(signal === undefined ? [] : [signal])];
-    const events = this.#events.subscribe(AbortSignal.any(signals));
-    try {
-      const current = await this.#upToDate(tail);
-      if (current !== undefined) return current;
-      for await (const event of events) {
-        if (event.type === 'fold') {
-          onProgress?.({ phase: 'folding', done: event.updates, total: event.target, unit: 'updates' });
-        }
-        if (event.type === 'problem') throw new NodeError('FOLD_FAILED', event.message, { reason: event.code });
-        const now = await this.#upToDate(tail);
-        if (now !== undefined) return now;
-      }
-      signal?.throwIfAborted();
-      throw new NodeError('DAEMON_UNREACHABLE', 'the node is shutting down');
-    } finally {
-      finished.abort();
-    }
-  }
-
   events(signal: AbortSignal): AsyncIterable<NodeEvent> {
     return this.#events.subscribe(signal);
   }
-
-  /** The checkpoint on disk, if it is that of the recipe asked for. */
-  async #upToDate(tail: boolean): Promise<Finished | undefined> {
-    const view = await this.community.settled();
-    const model = tail ? view : (view.sealed ?? view);
-    const checkpoint = this.community.finished(model.recipeId);
-    return checkpoint && { view: model, checkpoint, provisional: model === view };
-  }
-}
-
-/** A finished checkpoint and the model that it is. */
-interface Finished {
-  readonly view: Snapshot;
-  readonly checkpoint: FoldedCheckpoint;
-  readonly provisional: boolean;
 }

@@ -1,6 +1,6 @@
 /** What a history is a test of. */
 
-import { statesToKeep } from '../../node/core/fold-loop.ts';
+import { statesToKeep } from '../../node/core/fold-states.ts';
 import { DEFAULT_FOLD_STATES } from '../../node/core/limits.ts';
 import type { Oracle } from './drive.ts';
 import type { Delivery, Item } from './generate/deliveries.ts';
