@@ -1,4 +1,6 @@
+import type { EventEmitter } from 'node:events';
 import type { CheckpointShelf } from '../core/checkpoint-shelf.ts';
+import type { Community, CommunityEvents, CommunityOptions } from '../core/community.ts';
 import type { RecordBook } from '../core/record-book.ts';
 import type { BlobStore } from '../stores/blob-store.ts';
 
@@ -23,3 +25,12 @@ export type NetworkBook = Pick<
 
 /** What the network needs of the finished checkpoints. */
 export type NetworkShelf = Pick<CheckpointShelf, 'object' | 'block'>;
+
+/** What the network needs of a community. */
+export type NetworkCommunity = EventEmitter<CommunityEvents> &
+  Pick<Community, 'view' | 'offered'> &
+  Partial<Pick<Community, 'renounceDeclined'>> & {
+    readonly options: Pick<CommunityOptions, 'charterId'>;
+    readonly book: NetworkBook;
+    readonly shelf: NetworkShelf;
+  };

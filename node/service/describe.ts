@@ -4,7 +4,7 @@ import { encodeSigned, keyToText, type PendingInfo, payloadOf, type SignedRecord
 import type { Community } from '../core/community.ts';
 import { revocationsIn } from '../core/governing.ts';
 import { NodeError } from '../errors.ts';
-import type { Tries } from '../net/fetcher.ts';
+import type { Tries } from '../net/fetch-attempts.ts';
 import { Turns } from '../turns.ts';
 import { describeContent } from './describe-record.ts';
 import { MAX_LISTED_WAITING, type UpdateDocument, type WaitingDocument } from './documents.ts';

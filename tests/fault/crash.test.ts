@@ -1,7 +1,7 @@
 import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { FETCH_RETRY_FIRST_MS } from '../../node/net/fetcher.ts';
+import { FETCH_RETRY_FIRST_MS } from '../../node/net/fetch-attempts.ts';
 import { blocks } from '../../protocols/index.ts';
 import { encodeSigned, generateKey } from '../../src/log/index.ts';
 import { entriesOf, putIn } from '../unit/node/journal-support.ts';
