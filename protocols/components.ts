@@ -28,6 +28,9 @@ export interface ProtocolComponents {
   };
 }
 
+/** Time for the oldest of several connections to open a stream, in milliseconds: a round trip to anywhere, twice. */
+export const OPEN_OLDEST_TIMEOUT_MS = 1_000;
+
 /** Streams of one protocol that this node opens to one peer at a time. */
 const MAX_OUTBOUND_STREAMS = 16;
 
@@ -56,7 +59,8 @@ export async function openChannel(
 
 /**
  * Over the connection that is there for the longest time: a node that is told an address dials it to see whether it answers, and
- * hangs up, and such a connection is never the first one. If that one is just ending, over any other or a new one.
+ * hangs up, and such a connection is never the first one. If that one is just ending, or does not answer at once, over the newest
+ * or a new one: a peer that lost its network dials in again, and the old connection shows that only by its silence.
  */
 async function openStream(
   { connectionManager }: ProtocolComponents,
@@ -66,13 +70,14 @@ async function openStream(
 ): Promise<Stream> {
   // Relays carry 128 KiB in two minutes by default: enough to cut a transfer, not to finish one.
   const options = { signal, runOnLimitedConnection: false, maxOutboundStreams: MAX_OUTBOUND_STREAMS };
-  const [oldest] = connectionManager
+  const [oldest, ...others] = connectionManager
     .getConnections(peer)
     .filter(({ status, limits }) => status === 'open' && limits === undefined)
     .sort((a, b) => a.timeline.open - b.timeline.open);
   if (oldest !== undefined) {
+    const soon = others.length > 0 ? AbortSignal.any([signal, AbortSignal.timeout(OPEN_OLDEST_TIMEOUT_MS)]) : signal;
     try {
-      return await oldest.newStream(protocol, options);
+      return await oldest.newStream(protocol, { ...options, signal: soon });
     } catch (error) {
       // Whoever answers that it will not have the stream would not have it over another connection either.
       if (signal.aborted || REFUSALS.has(asError(error).name)) throw error;

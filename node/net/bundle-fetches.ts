@@ -67,8 +67,8 @@ export class BundleFetches {
       if (signal.aborted) return;
       this.#logger.debug({ peer: peer.toString(), left: left.size, err: error }, 'a bundle of payloads broke off');
       if (error instanceof ProtocolError) this.#faults.note(peer, error);
-      const wasTried = items.some(({ tries }) => tries > 0);
-      this.#brokeOff(left, wasTried, error);
+      const fresh = new Set(items.filter(({ key, tries }) => tries === 0 && left.has(key)).map(({ key }) => key));
+      this.#brokeOff(left, fresh, error);
     } finally {
       this.#sources.delete(source);
     }
@@ -98,7 +98,8 @@ export class BundleFetches {
     }
   }
 
-  #brokeOff(left: ReadonlySet<string>, wasTried: boolean, error: unknown): void {
+  /** @param fresh - those of `left` that were never tried before */
+  #brokeOff(left: ReadonlySet<string>, fresh: ReadonlySet<string>, error: unknown): void {
     if (!(error instanceof ProtocolError)) {
       this.#attempts.postpone(left, FETCH_RETRY_FIRST_MS, error, { failures: 1 });
       return;
@@ -107,8 +108,8 @@ export class BundleFetches {
     const hasMuchToDo = error.code === 'RATE_LIMITED' || error.code === 'BUSY';
     const isLost = error.code === 'UNREACHABLE' || error.code === 'TRUNCATED';
     if (hasMuchToDo && typeof retryAfterMs === 'number') this.#attempts.postpone(left, retryAfterMs, error);
-    // What broke off once says nothing of the payloads: one by one they cost the time of ten bundles.
-    else if (isLost && !wasTried) this.#attempts.postpone(left, FETCH_RETRY_FIRST_MS, error, { turns: 1 });
     else this.#attempts.separate(left);
+    // What broke off once says nothing of the payloads: one by one they cost the time of ten bundles.
+    if (isLost) this.#attempts.postpone(fresh, FETCH_RETRY_FIRST_MS, error, { turns: 1 });
   }
 }

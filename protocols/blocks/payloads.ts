@@ -116,5 +116,6 @@ function checked([bytes, content]: SentPayload, id: CID, peer: string, maxBytes:
     const right = size <= MAX_BUNDLED_CONTENT_BYTES && blocks.length === 1 && content.length === size;
     if (!right || !equalBytes(sha256(content), blocks[0]!)) throw badBytes(peer, id, 0);
   }
-  return { id, manifest, bytes, content };
+  // A copy: a manifest may be kept for long, and a view would keep the whole answer.
+  return { id, manifest, bytes: new Uint8Array(bytes), content };
 }

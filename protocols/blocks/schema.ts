@@ -94,7 +94,7 @@ export function encodeAnswer(answer: BlocksAnswer): Uint8Array {
   }
 }
 
-/** What the answer holds are views of it. @throws ProtocolError `TOO_LARGE`, `MALFORMED`, or what a refusal stands for */
+/** What the answer holds are views of it: copy what is kept. @throws ProtocolError `TOO_LARGE`, `MALFORMED`, or what a refusal stands for */
 export function decodeAnswer(bytes: Uint8Array, peer: string): BlocksAnswer {
   if (bytes.length > MAX_ANSWER_BYTES) {
     const fields = { peer, bytes: bytes.length, limit: MAX_ANSWER_BYTES };

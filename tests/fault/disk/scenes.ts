@@ -258,7 +258,8 @@ export const SCENES: readonly Scene[] = [
       const limit = ['--disk-limit', String(MIN_DISK_LIMIT)];
       const { victim, api } = await arena.start({ phase: 'collection', ...kill }, limit);
       await unlessKilled(victim, async () => {
-        while (api !== undefined && (await exists(join(arena.home.blobs, payload)))) await sleep(POLL_MS);
+        const isThere = () => exists(join(arena.home.blobs, payload));
+        while (api !== undefined && !victim.dead && (await isThere())) await sleep(POLL_MS);
       });
       return { victim, token: 0, checkDead: () => rm(ballast) };
     },

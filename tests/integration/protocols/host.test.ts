@@ -8,7 +8,9 @@ import { yamux } from '@libp2p/yamux';
 import { multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
 import { describe, expect, test } from 'vitest';
+import { OPEN_OLDEST_TIMEOUT_MS } from '../../../protocols/components.ts';
 import { type Blocks, blocks, createHost, peerScore } from '../../../protocols/index.ts';
+import { BadLink } from '../../support/bad-link.ts';
 import { COMMUNITY, connect, eventually, failure, onCleanup, startNode } from './support.ts';
 
 describe('a host', () => {
@@ -87,6 +89,24 @@ describe('a host', () => {
     first.abort(new Error('gone'));
     const fault = await failure(asking.services.blocks.fetchObject([peer], COMMUNITY));
     expect(fault.code).toBe('NOT_FOUND');
+  });
+
+  test('asks over the connection that a peer has just opened when the old one is dead without a word', async () => {
+    const source = { object: async () => undefined, block: async () => undefined };
+    const nodes = await Promise.all([1, 2].map(() => startNode<{ blocks: Blocks }>({ blocks: blocks({ source }) })));
+    const [asking, moving] = [nodes[0]!, nodes[1]!];
+    const target = Number(asking.getMultiaddrs()[0]!.toString().split('/')[4]);
+    const link = await BadLink.open({ target });
+    onCleanup(() => link.close());
+    await moving.dial(multiaddr(`${link.address}/p2p/${asking.peerId}`));
+    await eventually(() => expect(asking.getConnections(moving.peerId)).toHaveLength(1));
+    link.cut();
+    await moving.dial(asking.getMultiaddrs(), { force: true });
+    await eventually(() => expect(asking.getConnections(moving.peerId)).toHaveLength(2));
+    const started = performance.now();
+    const fault = await failure(asking.services.blocks.fetchObject([moving.peerId], COMMUNITY));
+    expect(fault.code).toBe('NOT_FOUND');
+    expect(performance.now() - started).toBeLessThan(3 * OPEN_OLDEST_TIMEOUT_MS);
   });
 
   test('does not speak floodsub', async () => {
