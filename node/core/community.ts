@@ -150,10 +150,10 @@ export class Community extends EventEmitter<CommunityEvents> {
         },
       },
     );
-    this.#scrubber = new Scrubber({ note: home.scrub }, { book: this.book, logger: components.logger });
+    this.#scrubber = new Scrubber({ note: home.scrub }, { payloads: this.book.payloads, logger: components.logger });
     const pairs = new PairFile({ path: home.pairs }, { logger: components.logger });
     const verdicts = new VerdictFile({ path: home.verdicts }, { logger: components.logger });
-    this.judge = new Judge({ worker: this.payloads, files: this.book.blobs, pairs, verdicts });
+    this.judge = new Judge({ worker: this.payloads, files: this.book.payloads.blobs, pairs, verdicts });
     this.#adoption = new Adoption(
       { enabled: options.adopt !== false, path: home.replayed },
       { judge: this.judge, logger: components.logger },
@@ -163,7 +163,7 @@ export class Community extends EventEmitter<CommunityEvents> {
         charter,
         charterId,
         adopts: (seal, before) => this.#adoption.adopts(seal, before),
-        lacksPayload: (payload) => this.book.isCollected(payload),
+        lacksPayload: (payload) => this.book.payloads.isCollected(payload),
       },
       { log: this.book.log, seals: this.book.log.seals, decide: (steps, run) => this.judge.decide(steps, run) },
     ];
@@ -172,7 +172,7 @@ export class Community extends EventEmitter<CommunityEvents> {
     this.#disk = new DiskCap(
       { root: home.root, limit: options.diskLimit },
       {
-        book: this.book,
+        payloads: this.book.payloads,
         shed: async () => this.#fold?.shed(),
         collectable: () => (this.#view === undefined ? () => false : collectable(this.#view)),
         onProblem: (problem) => this.#setProblem('disk', problem),
@@ -187,7 +187,7 @@ export class Community extends EventEmitter<CommunityEvents> {
     await rm(home.tmp, { recursive: true, force: true });
     await mkdir(home.tmp, { recursive: true });
     await this.book.open();
-    await this.book.dropOrphans();
+    await this.book.payloads.dropOrphans();
     await this.#adoption.open();
     await this.#fold?.start();
     if (this.options.fold) this.#scrubber.start();
@@ -254,7 +254,7 @@ export class Community extends EventEmitter<CommunityEvents> {
     const naming = this.book.log.pending().filter(({ signed }) => payloadOf(signed.record)?.equals(payload));
     if (naming.length === 0 || !naming.every(({ signed }) => declined.has(signed.id.toString()))) return;
     this.#logger.info({ payload: payload.toString() }, 'nobody has a payload that a seal declined: done without it');
-    this.book.renounce(payload).catch((error: unknown) => {
+    this.book.payloads.renounce(payload).catch((error: unknown) => {
       if (!this.stopping.aborted) this.#logger.error({ err: error }, 'a payload could not be done without');
     });
   }
@@ -354,7 +354,7 @@ export class Community extends EventEmitter<CommunityEvents> {
       },
       {
         worker: this.merges,
-        files: this.book.blobs,
+        files: this.book.payloads.blobs,
         logger: this.#logger,
         listener: {
           onStep: (done, total) => {

@@ -167,7 +167,7 @@ export class Fetcher {
 
   #look(): void {
     const now = performance.now();
-    const { manifests, payloads } = this.#book.missing();
+    const { manifests, payloads } = this.#book.payloads.missing();
     const wanted = new Map<string, Due>();
     const want = (id: CID, kind: Kind): void => {
       const key = idKey(id);
@@ -250,7 +250,7 @@ export class Fetcher {
     const keep = async () => {
       const payloads = group;
       [group, bytes] = [[], 0];
-      await this.#book.receive(payloads);
+      await this.#book.payloads.receive(payloads);
       for (const { id } of payloads) left.delete(idKey(id));
     };
     const take = async (payload: FetchedPayload) => {
@@ -335,7 +335,7 @@ export class Fetcher {
     const peers = this.#faults.order(this.#peers(), source);
     const manifest = await this.#manifest(id, peers, active, signal);
     // Where no record that is known to be valid needs it, or others are at it, a later look begins it.
-    if (!this.#book.wants(id) || (active.kind === 'manifest' && !this.#isFree('payload'))) return;
+    if (!this.#book.payloads.wants(id) || (active.kind === 'manifest' && !this.#isFree('payload'))) return;
     active.kind = 'payload';
     const turn = setInterval(() => {
       if (this.#due.some(({ kind }) => kind === 'payload')) active.turn.abort(new Error('the turn is over'));
@@ -348,7 +348,7 @@ export class Fetcher {
   }
 
   async #payload(id: CID, manifest: Manifest, peers: readonly PeerId[], signal: AbortSignal): Promise<void> {
-    const sink = await this.#book.blobs.writer(id, manifest);
+    const sink = await this.#book.payloads.blobs.writer(id, manifest);
     try {
       const onFault: PeerFaults['note'] = (peer, error) => this.#faults.note(peer, error);
       await this.#blocks.fetchBlob(peers, id, sink, { manifest, signal, onFault });
@@ -356,13 +356,13 @@ export class Fetcher {
     } finally {
       await sink.close();
     }
-    await this.#book.learnPayload(id, manifest);
+    await this.#book.payloads.learnPayload(id, manifest);
   }
 
   /** The manifest tells the size, and so whether the author's budget still covers the payload. */
   async #manifest(id: CID, peers: readonly PeerId[], active: Active, signal: AbortSignal): Promise<Manifest> {
     const { maxPayloadBytes } = this.#book.log.charter.admission;
-    const stored = await this.#book.manifest(id);
+    const stored = await this.#book.payloads.manifest(id);
     const failures = this.#attempts.get(idKey(id))?.failures ?? 0;
     const timeoutMs = Math.min(MANIFEST_TIMEOUT_MAX_MS, MANIFEST_TIMEOUT_MS * 2 ** Math.min(failures, 16));
     const timeOver = () => active.turn.abort(new Error('nobody gave the manifest in time'));
@@ -380,7 +380,7 @@ export class Fetcher {
           : null;
       const manifest = stored ?? decodeManifest(bytes!, maxPayloadBytes);
       // One that an earlier process stored is news to the log of this one.
-      await this.#book.learnManifest(id, bytes, manifest);
+      await this.#book.payloads.learnManifest(id, bytes, manifest);
       return manifest;
     } finally {
       clearTimeout(timer);
