@@ -2,8 +2,8 @@ import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CID } from 'multiformats/cid';
 import type { Logger } from '../logger.ts';
-import type { Problem } from './community.ts';
 import type { PayloadBook } from './payload-book.ts';
+import type { Problem } from './problems.ts';
 
 /** How often the size of a home is looked at, in milliseconds. */
 export const DISK_LOOK_MS = 60_000;

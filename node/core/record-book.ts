@@ -119,6 +119,11 @@ export class RecordBook {
     await this.#journal.close();
   }
 
+  /** Waits until what is held now is on disk. A write that fails is tried again with the next one, and by `expire`. */
+  saved(): Promise<void> {
+    return this.#files.save();
+  }
+
   /** Judges a record without taking it. */
   judge(signed: SignedRecord, payloadSize: number | undefined): Validity {
     return judgeRecord(signed, payloadSize, { log: this.log, charterId: this.charterId });

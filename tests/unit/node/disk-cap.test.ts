@@ -1,8 +1,8 @@
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import type { Problem } from '../../../node/core/community.ts';
 import { DiskCap } from '../../../node/core/disk-cap.ts';
+import type { Problem } from '../../../node/core/problems.ts';
 import { KIND } from '../../../node/stores/journal-format.ts';
 import { testKey } from '../log/helpers.ts';
 import { idsIn } from './journal-support.ts';
