@@ -1,10 +1,9 @@
 import { EventEmitter } from 'node:events';
 import { mkdir, rm } from 'node:fs/promises';
 import type { CID } from 'multiformats/cid';
-import { errorCode } from '../../src/errors.ts';
-import { Historian, type SealAlarm } from '../../src/history/index.ts';
+import type { Historian } from '../../src/history/index.ts';
 import type { Charter, Seal, SignedRecord, SignedSeal, SigningKey } from '../../src/log/index.ts';
-import { encodeRecipe, MERGE_ALGORITHM, payloadOf } from '../../src/log/index.ts';
+import { payloadOf } from '../../src/log/index.ts';
 import type { MergeEngineOptions } from '../../src/merge/index.ts';
 import type { RunOptions } from '../../src/run-options.ts';
 import { siblingModule } from '../../src/worker-url.ts';
@@ -13,29 +12,21 @@ import type { Logger } from '../logger.ts';
 import type { MergeCalls } from '../work/merge-calls.ts';
 import type { PayloadCalls } from '../work/payload-calls.ts';
 import { WorkerThread } from '../work/rpc.ts';
-import { Adoption } from './adoption.ts';
 import { CheckpointShelf } from './checkpoint-shelf.ts';
 import { collectable } from './collectable.ts';
+import { createFold, foldTargets } from './community-fold.ts';
+import { Deciding } from './deciding.ts';
 import { DiskCap } from './disk-cap.ts';
-import type { FoldedCheckpoint } from './fold-loop.ts';
-import { FoldLoop } from './fold-loop.ts';
+import type { FoldedCheckpoint, FoldLoop } from './fold-loop.ts';
 import type { GoverningKeys } from './governing.ts';
 import { Judge } from './judge.ts';
 import { PairFile } from './pair-file.ts';
-import { RecordBook } from './record-book.ts';
+import { type Problem, Problems } from './problems.ts';
+import { RecordBook, type RecordBookListener } from './record-book.ts';
 import { Scrubber } from './scrubber.ts';
 import { Serial } from './serial.ts';
 import { VerdictFile } from './verdict-file.ts';
 import type { View } from './view.ts';
-
-/** Wait before a failed admission runs again, in milliseconds: a worker that died is started anew by then. */
-export const ADMISSION_RETRY_MS = 1_000;
-
-/** Why the node does not get on with something; it keeps trying. */
-export interface Problem {
-  readonly code: string;
-  readonly message: string;
-}
 
 /** What a community's node tells its network part and its API. */
 export interface CommunityEvents {
@@ -88,28 +79,14 @@ export class Community extends EventEmitter<CommunityEvents> {
   readonly merges: WorkerThread<MergeCalls>;
   /** Contributions run one after another: each continues the author's chain. */
   readonly contributions = new Serial();
-  /** Derivations run one after another. */
-  readonly #deciding = new Serial();
   readonly #logger: Logger;
+  readonly #deciding: Deciding;
   readonly #fold: FoldLoop | null;
   readonly #stopping = new AbortController();
-  readonly #historian: Historian;
   readonly #scrubber: Scrubber;
   readonly #disk: DiskCap;
-  readonly #historySource: ConstructorParameters<typeof Historian>;
-  readonly #adoption: Adoption;
-  #view: View | undefined;
-  #stale = true;
-  #deriving: Promise<void> | undefined;
+  readonly #problems = new Problems({ onChange: (problem) => this.emit('problem', problem) });
   #folding: { done: number; total: number } | null = null;
-  readonly #problems: Record<'disk' | 'seal' | 'admission' | 'fold', Problem | null> = {
-    disk: null,
-    seal: null,
-    admission: null,
-    fold: null,
-  };
-  /** Why the last run of admission failed; null after a good one. */
-  #failure: unknown = null;
 
   constructor(options: CommunityOptions, components: { author: SigningKey; keys?: GoverningKeys; logger: Logger }) {
     super();
@@ -127,55 +104,35 @@ export class Community extends EventEmitter<CommunityEvents> {
     });
     this.book = new RecordBook(
       { home, charter, charterId },
-      {
-        logger: components.logger,
-        listener: {
-          onHeld: (records) => {
-            this.emit('held', records);
-            this.#refresh();
-          },
-          onMissing: () => this.emit('missing'),
-          onSeal: (seal) => {
-            this.emit('seal', seal);
-            this.#refresh();
-          },
-          onEquivocations: (found) => {
-            for (const { author, seq } of found) {
-              this.#logger.warn(
-                { author: Buffer.from(author).toString('hex'), seq },
-                'an author signed two updates with one seq',
-              );
-            }
-          },
-        },
-      },
+      { logger: components.logger, listener: this.#bookListener() },
     );
-    this.#scrubber = new Scrubber({ note: home.scrub }, { book: this.book, logger: components.logger });
+    const { payloads } = this.book;
+    this.#scrubber = new Scrubber({ note: home.scrub }, { payloads, logger: components.logger });
     const pairs = new PairFile({ path: home.pairs }, { logger: components.logger });
     const verdicts = new VerdictFile({ path: home.verdicts }, { logger: components.logger });
-    this.judge = new Judge({ worker: this.payloads, files: this.book.blobs, pairs, verdicts });
-    this.#adoption = new Adoption(
-      { enabled: options.adopt !== false, path: home.replayed },
-      { judge: this.judge, logger: components.logger },
-    );
-    this.#historySource = [
+    this.judge = new Judge({ worker: this.payloads, files: payloads.blobs, pairs, verdicts });
+    this.#deciding = new Deciding(
+      { charter, adoption: { enabled: options.adopt !== false, path: home.replayed } },
       {
-        charter,
-        charterId,
-        adopts: (seal, before) => this.#adoption.adopts(seal, before),
-        lacksPayload: (payload) => this.book.isCollected(payload),
+        book: this.book,
+        judge: this.judge,
+        problems: this.#problems,
+        onView: (view) => {
+          this.emit('view', view);
+          this.#fold?.aim(foldTargets(view));
+        },
+        stopping: this.stopping,
+        logger: components.logger,
       },
-      { log: this.book.log, seals: this.book.log.seals, decide: (steps, run) => this.judge.decide(steps, run) },
-    ];
-    this.#historian = new Historian(...this.#historySource);
+    );
     this.#fold = options.fold && options.base !== null ? this.#createFold(options.base) : null;
     this.#disk = new DiskCap(
       { root: home.root, limit: options.diskLimit },
       {
-        book: this.book,
+        payloads,
         shed: async () => this.#fold?.shed(),
-        collectable: () => (this.#view === undefined ? () => false : collectable(this.#view)),
-        onProblem: (problem) => this.#setProblem('disk', problem),
+        collectable: () => (this.view === undefined ? () => false : collectable(this.view)),
+        onProblem: (problem) => this.#problems.set('disk', problem),
         logger: components.logger,
       },
     );
@@ -187,11 +144,10 @@ export class Community extends EventEmitter<CommunityEvents> {
     await rm(home.tmp, { recursive: true, force: true });
     await mkdir(home.tmp, { recursive: true });
     await this.book.open();
-    await this.book.dropOrphans();
-    await this.#adoption.open();
+    await this.book.payloads.dropOrphans();
     await this.#fold?.start();
     if (this.options.fold) this.#scrubber.start();
-    this.#refresh();
+    await this.#deciding.open();
     // By the first decisions: before them nothing is known that may be given up.
     const watchDisk = () => this.#disk.start();
     void this.settled().then(watchDisk, watchDisk);
@@ -203,8 +159,7 @@ export class Community extends EventEmitter<CommunityEvents> {
     await this.contributions.idle();
     await this.#fold?.stop();
     await Promise.all([this.#scrubber.stop(), this.#disk.stop()]);
-    await this.#deriving;
-    await this.#adoption.idle();
+    await this.#deciding.idle();
     await this.book.close();
     await Promise.all([this.payloads.close(), this.encoder.close(), this.merges.close()]);
   }
@@ -216,14 +171,12 @@ export class Community extends EventEmitter<CommunityEvents> {
 
   /** The newest finished view; undefined until admission ran once. */
   get view(): View | undefined {
-    return this.#view;
+    return this.#deciding.view;
   }
 
-  /** Whether admission still lags behind the log. */
+  /** Whether admission still lags behind what is held, on disk or on its way there. */
   get deciding(): boolean {
-    // What is held and not yet told, because it is on its way to the disk, is decided on too.
-    if (this.#view !== undefined && this.#view.records.length !== this.book.log.size) this.#refresh();
-    return this.#stale || this.#deriving !== undefined;
+    return this.#deciding.busy;
   }
 
   get folding(): { done: number; total: number } | null {
@@ -235,7 +188,7 @@ export class Community extends EventEmitter<CommunityEvents> {
   }
 
   get problem(): Problem | null {
-    return this.#problems.disk ?? this.#problems.seal ?? this.#problems.admission ?? this.#problems.fold;
+    return this.#problems.first;
   }
 
   /** The finished checkpoint of a recipe, if it is one of the last. */
@@ -250,135 +203,70 @@ export class Community extends EventEmitter<CommunityEvents> {
 
   /** Does without a payload that nobody has, where the next seal declines every update that names it. */
   renounceDeclined(payload: CID): void {
-    const declined = new Set(this.#historian.declinedAhead().map(({ id }) => id.toString()));
+    const declined = new Set(this.#deciding.historian.declinedAhead().map(({ id }) => id.toString()));
     const naming = this.book.log.pending().filter(({ signed }) => payloadOf(signed.record)?.equals(payload));
     if (naming.length === 0 || !naming.every(({ signed }) => declined.has(signed.id.toString()))) return;
     this.#logger.info({ payload: payload.toString() }, 'nobody has a payload that a seal declined: done without it');
-    this.book.renounce(payload).catch((error: unknown) => {
+    this.book.payloads.renounce(payload).catch((error: unknown) => {
       if (!this.stopping.aborted) this.#logger.error({ err: error }, 'a payload could not be done without');
     });
   }
 
   /** What would be decided on an update at the end of the order, by what is decided now. */
   get historian(): Pick<Historian, 'stepsSoFar'> {
-    return this.#historian;
+    return this.#deciding.historian;
   }
 
   /** The seal of what is in the tail; null when it is empty. Nothing is signed. */
-  async proposeSeal(run: RunOptions = {}): Promise<Seal | null> {
-    return this.#deciding.run(async () => this.#historian.propose(await this.#deriveNow(run), run));
+  proposeSeal(run: RunOptions = {}): Promise<Seal | null> {
+    return this.#deciding.proposeSeal(run);
   }
 
   /** Waits until admission has caught up with what is held now. @throws whatever stopped admission */
-  async settled(): Promise<View> {
-    while (this.deciding) {
-      this.#stopping.signal.throwIfAborted();
-      await this.#deriving;
-      if (this.#failure !== null) throw this.#failure;
-    }
-    if (this.#failure !== null) throw this.#failure;
-    if (this.#view === undefined) throw new Error('the community is not open');
-    return this.#view;
+  settled(): Promise<View> {
+    return this.#deciding.settled();
   }
 
-  #refresh(): void {
-    this.#stale = true;
-    this.#deriving ??= this.#derive().finally(() => {
-      this.#deriving = undefined;
-      if (this.#stale && !this.#stopping.signal.aborted) this.#refresh();
-    });
-  }
-
-  async #derive(): Promise<void> {
-    while (this.#stale && !this.#stopping.signal.aborted) {
-      this.#stale = false;
-      try {
-        const { signal } = this.#stopping;
-        const view = await this.#deciding.run(() => this.#deriveNow({ signal }));
-        this.#view = view;
-        this.#admissionFailed(null);
-        this.#setProblem('seal', view.alarm === null ? null : sealProblem(view.alarm));
-        this.#adoption.note(view, this.#historySource, () => this.#refresh(), signal);
-        this.emit('view', view);
-        const { sealed } = view;
-        this.#fold?.aim({
-          sealed: sealed === null ? null : { recipe: sealed.recipeId, updates: sealed.accepted },
-          newest: { recipe: view.recipeId, updates: view.accepted },
-        });
-      } catch (error) {
-        if (this.#stopping.signal.aborted) return;
-        this.#logger.error({ err: error }, 'admission failed and will be tried again');
-        this.#admissionFailed(error);
-        // Unreferenced: a node that shuts down does not wait for it.
-        setTimeout(() => this.#refresh(), ADMISSION_RETRY_MS).unref();
-      }
-    }
-  }
-
-  #deriveNow(run: RunOptions): Promise<View> {
-    return this.#historian.derive(run);
-  }
-
-  #admissionFailed(error: unknown): void {
-    this.#failure = error;
-    const message = error instanceof Error ? error.message : String(error);
-    this.#setProblem('admission', error === null ? null : { code: errorCode(error), message });
-  }
-
-  #setProblem(part: 'disk' | 'seal' | 'admission' | 'fold', problem: Problem | null): void {
-    const before = this.#problems[part];
-    if (before?.code === problem?.code && before?.message === problem?.message) return;
-    this.#problems[part] = problem;
-    this.emit('problem', this.problem);
+  #bookListener(): RecordBookListener {
+    return {
+      onHolding: () => this.#deciding.refresh(),
+      onHeld: (records) => this.emit('held', records),
+      onMissing: () => this.emit('missing'),
+      onSeal: (seal) => {
+        this.emit('seal', seal);
+        this.#deciding.refresh();
+      },
+      onEquivocations: (found) => {
+        for (const { author, seq } of found) {
+          this.#logger.warn(
+            { author: Buffer.from(author).toString('hex'), seq },
+            'an author signed two updates with one seq',
+          );
+        }
+      },
+    };
   }
 
   #createFold(base: string): FoldLoop {
-    const { home, charter, charterId } = this.options;
-    // The recipe of no updates names the rule: community, algorithm and merge parameters.
-    const rule = encodeRecipe({
-      version: 1,
-      charter: charterId,
-      algorithm: MERGE_ALGORITHM,
-      updates: [],
-      merge: charter.merge,
-    });
-    return new FoldLoop(
-      {
-        rule,
-        base,
-        scale: charter.merge.scale,
-        community: charterId.toString(),
-        foldDirectory: home.fold,
-        checkpointDirectory: home.checkpoints,
-        ...(this.options.foldStates === undefined ? {} : { states: this.options.foldStates }),
-      },
+    return createFold(
+      { ...this.options, base },
       {
         worker: this.merges,
-        files: this.book.blobs,
+        files: this.book.payloads.blobs,
         logger: this.#logger,
         listener: {
           onStep: (done, total) => {
             this.#folding = done < total ? { done, total } : null;
             this.emit('fold', done, total);
           },
-          offer: (checkpoint, needed) => this.shelf.put(checkpoint, needed, { signal: this.#stopping.signal }),
+          offer: (checkpoint, needed) => this.shelf.put(checkpoint, needed, { signal: this.stopping }),
           onCheckpoint: (checkpoint, document) => {
             this.#folding = null;
             this.emit('checkpoint', checkpoint, document);
           },
-          onProblem: (problem) => this.#setProblem('fold', problem),
+          onProblem: (problem) => this.#problems.set('fold', problem),
         },
       },
     );
   }
-}
-
-function sealProblem(alarm: SealAlarm): Problem {
-  const { code, number } = alarm;
-  const stand = `this node stands at seal ${number - 1}`;
-  const message =
-    alarm.code === 'SEAL_CONFLICT'
-      ? `there are two seals with number ${number} (${alarm.seals.join(', ')}): a sealer signed twice, so ${stand}. Ask the owner`
-      : `seal ${number} (${alarm.seal}) says other ${alarm.differs.join(', ')} than its records make, so ${stand}. Ask the owner`;
-  return { code, message };
 }

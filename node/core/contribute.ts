@@ -70,7 +70,7 @@ async function contributeNext(
       run,
     );
     const manifest = await manifestOf(createReadStream(file, { highWaterMark: 1 << 20 }), run);
-    await community.book.reserve(manifest, file);
+    await community.book.payloads.reserve(manifest, file);
     try {
       const decision = await preview(community, manifest.id, report.bytes, run);
       if (!decision.accepted && request.force !== true && request.dryRun !== true) throw declined(decision);
@@ -84,7 +84,9 @@ async function contributeNext(
       return {
         signed,
         inline:
-          report.bytes <= MAX_INLINE_PAYLOAD_BYTES ? await readFile(community.book.blobs.path(manifest.id)) : null,
+          report.bytes <= MAX_INLINE_PAYLOAD_BYTES
+            ? await readFile(community.book.payloads.blobs.path(manifest.id))
+            : null,
         document: {
           update: signed?.id.toString() ?? null,
           payload: manifest.id.toString(),
@@ -101,7 +103,7 @@ async function contributeNext(
         },
       };
     } finally {
-      await community.book.release(manifest.id);
+      await community.book.payloads.release(manifest.id);
     }
   } finally {
     await rm(file, { force: true });

@@ -2,8 +2,8 @@ import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CID } from 'multiformats/cid';
 import type { Logger } from '../logger.ts';
-import type { Problem } from './community.ts';
-import type { RecordBook } from './record-book.ts';
+import type { PayloadBook } from './payload-book.ts';
+import type { Problem } from './problems.ts';
 
 /** How often the size of a home is looked at, in milliseconds. */
 export const DISK_LOOK_MS = 60_000;
@@ -25,7 +25,7 @@ export interface DiskCapOptions {
  */
 export class DiskCap {
   readonly #options: DiskCapOptions;
-  readonly #book: RecordBook;
+  readonly #payloads: PayloadBook;
   readonly #shed: () => Promise<void>;
   readonly #collectable: () => Collectable;
   readonly #onProblem: (problem: Problem | null) => void;
@@ -41,7 +41,7 @@ export class DiskCap {
   constructor(
     options: DiskCapOptions,
     components: {
-      book: RecordBook;
+      payloads: PayloadBook;
       shed: () => Promise<void>;
       collectable: () => Collectable;
       onProblem: (problem: Problem | null) => void;
@@ -49,7 +49,7 @@ export class DiskCap {
     },
   ) {
     this.#options = options;
-    this.#book = components.book;
+    this.#payloads = components.payloads;
     this.#shed = components.shed;
     this.#collectable = components.collectable;
     this.#onProblem = components.onProblem;
@@ -80,7 +80,7 @@ export class DiskCap {
   async enforce(): Promise<number> {
     const { root, limit = Number.POSITIVE_INFINITY } = this.#options;
     let used = await sizeOf(root);
-    const steps = [() => this.#shed(), () => this.#book.dropIdleParts()];
+    const steps = [() => this.#shed(), () => this.#payloads.dropIdleParts()];
     for (const step of steps) {
       if (used <= limit) break;
       await step();
@@ -88,15 +88,15 @@ export class DiskCap {
     }
     if (used > limit) {
       const isCollectable = this.#collectable();
-      for (const payload of [...this.#book.stored()]) {
+      for (const payload of [...this.#payloads.stored()]) {
         if (used <= limit) break;
         if (!isCollectable(payload)) continue;
-        used -= await this.#book.collect(payload);
+        used -= await this.#payloads.collect(payload);
       }
       used = await sizeOf(root);
     }
     const full = used > limit;
-    this.#book.setFull(full);
+    this.#payloads.setFull(full);
     this.#onProblem(full ? { code: 'DISK_LIMIT', message: tooMuch(used, limit) } : null);
     return used;
   }

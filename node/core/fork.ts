@@ -22,7 +22,11 @@ export async function withFork<T>(
     let state: string | null = null;
     for (const [step, { payload }] of fork.accepted.entries()) {
       const to = join(work, String(step));
-      await community.merges.call('fold', { from: state, to, payload: community.book.blobs.path(payload) }, { signal });
+      await community.merges.call(
+        'fold',
+        { from: state, to, payload: community.book.payloads.blobs.path(payload) },
+        { signal },
+      );
       if (state !== null) await rm(state, { recursive: true });
       state = to;
       run.onProgress?.({ phase: 'folding', done: step + 1, total: fork.accepted.length, unit: 'updates' });

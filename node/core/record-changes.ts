@@ -6,6 +6,8 @@ import type { PayloadStore } from './payload-store.ts';
 import type { RecordFiles } from './record-files.ts';
 
 export interface RecordBookListener {
+  /** Records became held in memory: they are on their way to the disk, and `onHeld` tells them when they are there. */
+  onHolding?(): void;
   /** These records are held and on disk, parents before children. */
   onHeld(records: readonly SignedRecord[]): void;
   /** Records wait for something that can be fetched; told once for all that came in one turn of the event loop. */
@@ -53,6 +55,7 @@ export class RecordChanges {
   /** Notes what became held, for the caller to save, and frees what the dropped records took. */
   async apply(change: LogChange): Promise<void> {
     this.#files.queue(change.held);
+    if (change.held.length > 0) this.#listener.onHolding?.();
     if (change.equivocations.length > 0) this.#listener.onEquivocations(change.equivocations);
     let parts = false;
     for (const { signed, reason, code } of change.dropped) {

@@ -5,7 +5,7 @@ import type { CID } from 'multiformats/cid';
 import { compareBytes } from '../../src/log/index.ts';
 import type { Logger } from '../logger.ts';
 import { isBlock } from '../stores/blob-store.ts';
-import type { RecordBook } from './record-book.ts';
+import type { PayloadBook } from './payload-book.ts';
 
 /** Bytes read and hashed a second: a hundredth of what a disk gives, and of a core. Eight MiB; a TiB takes a day and a half. */
 export const SCRUB_BYTES_PER_SECOND = 8 * 2 ** 20;
@@ -25,16 +25,19 @@ export const SCRUB_NOTE_EVERY = 64;
 export class Scrubber {
   readonly #notePath: string;
   readonly #rate: number;
-  readonly #book: RecordBook;
+  readonly #payloads: PayloadBook;
   readonly #logger: Logger;
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
 
   /** @param options - `note`: the file that says how far it came; `bytesPerSecond`: default `SCRUB_BYTES_PER_SECOND` */
-  constructor(options: { note: string; bytesPerSecond?: number }, components: { book: RecordBook; logger: Logger }) {
+  constructor(
+    options: { note: string; bytesPerSecond?: number },
+    components: { payloads: PayloadBook; logger: Logger },
+  ) {
     this.#notePath = options.note;
     this.#rate = options.bytesPerSecond ?? SCRUB_BYTES_PER_SECOND;
-    this.#book = components.book;
+    this.#payloads = components.payloads;
     this.#logger = components.logger;
   }
 
@@ -52,14 +55,14 @@ export class Scrubber {
   /** Checks what is stored, from where the last pass ended. @returns payloads that turned out damaged */
   async pass(): Promise<CID[]> {
     const from = await readFile(this.#notePath, 'utf8').catch(() => '');
-    const stored = [...this.#book.stored()].sort((a, b) => compareBytes(a.bytes, b.bytes));
+    const stored = [...this.#payloads.stored()].sort((a, b) => compareBytes(a.bytes, b.bytes));
     const damaged: CID[] = [];
     let since = 0;
     for (const payload of stored) {
       if (Buffer.from(payload.bytes).toString('hex') <= from) continue;
       if (!(await this.#check(payload))) {
         damaged.push(payload);
-        await this.#book.lose(payload);
+        await this.#payloads.lose(payload);
       }
       if (++since % SCRUB_NOTE_EVERY === 0) await this.#note(Buffer.from(payload.bytes).toString('hex'));
     }
@@ -75,14 +78,14 @@ export class Scrubber {
   }
 
   async #check(payload: CID): Promise<boolean> {
-    const manifest = await this.#book.manifest(payload);
+    const manifest = await this.#payloads.manifest(payload);
     // A start makes it anew; without it nothing can be compared.
     if (manifest === undefined) return true;
     await this.#pause(SCRUB_MIN_BYTES);
     for (let index = 0; index < manifest.blocks.length; index++) {
-      const bytes = await this.#book.blobs.readBlock(payload, manifest, index);
+      const bytes = await this.#payloads.blobs.readBlock(payload, manifest, index);
       // Given up or removed meanwhile.
-      if (bytes === undefined && !this.#book.isStored(payload)) return true;
+      if (bytes === undefined && !this.#payloads.isStored(payload)) return true;
       if (bytes === undefined || !isBlock(manifest, index, bytes)) return false;
       await this.#pause(bytes.length);
     }

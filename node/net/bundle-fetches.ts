@@ -82,7 +82,7 @@ export class BundleFetches {
     const keep = async () => {
       const payloads = group;
       [group, bytes] = [[], 0];
-      await this.#book.receive(payloads);
+      await this.#book.payloads.receive(payloads);
       for (const { id } of payloads) left.delete(idKey(id));
     };
     const take = async (payload: FetchedPayload) => {

@@ -114,7 +114,7 @@ export class Fetcher {
 
   /** All that waiting records need, by its key. */
   #wanted(): Map<string, Due> {
-    const { manifests, payloads } = this.#book.missing();
+    const { manifests, payloads } = this.#book.payloads.missing();
     const wanted = new Map<string, Due>();
     const want = (id: CID, kind: SingleKind): void => {
       const key = idKey(id);

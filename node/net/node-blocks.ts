@@ -26,21 +26,21 @@ export class NodeBlocks implements BlockSource {
 
   async object(id: CID): Promise<Uint8Array | undefined> {
     if (id.equals(this.#charterId)) return this.#charter;
-    return this.#shelf.object(id) ?? (await this.#book.manifestBytes(id));
+    return this.#shelf.object(id) ?? (await this.#book.payloads.manifestBytes(id));
   }
 
   async block(manifestId: CID, index: number): Promise<Uint8Array | undefined> {
     const shelved = await this.#shelf.block(manifestId, index);
     if (shelved !== undefined) return shelved;
     const manifest = await this.#manifest(manifestId);
-    return manifest && this.#book.block(manifestId, manifest, index);
+    return manifest && this.#book.payloads.block(manifestId, manifest, index);
   }
 
   async #manifest(id: CID): Promise<Manifest | undefined> {
     const key = id.toString();
     const cached = this.#manifests.get(key);
     if (cached !== undefined) return cached;
-    const manifest = await this.#book.manifest(id);
+    const manifest = await this.#book.payloads.manifest(id);
     if (manifest === undefined) return undefined;
     this.#manifests.set(key, manifest);
     if (this.#manifests.size > MAX_CACHED_MANIFESTS) this.#manifests.delete(this.#manifests.keys().next().value!);

@@ -106,7 +106,7 @@ export class SingleFetches {
   async #fetch(id: CID, peers: readonly PeerId[], running: Running, signal: AbortSignal): Promise<void> {
     const manifest = await this.#manifest(id, peers, running, signal);
     // Where no record that is known to be valid needs it, or others are at it, a later look begins it.
-    if (!this.#book.wants(id) || (running.kind === 'manifest' && !this.mayBegin('payload'))) return;
+    if (!this.#book.payloads.wants(id) || (running.kind === 'manifest' && !this.mayBegin('payload'))) return;
     running.kind = 'payload';
     const turn = setInterval(() => {
       if (this.#doPayloadsWait()) running.turn.abort(new Error('the turn is over'));
@@ -119,20 +119,20 @@ export class SingleFetches {
   }
 
   async #payload(id: CID, manifest: Manifest, peers: readonly PeerId[], signal: AbortSignal): Promise<void> {
-    const sink = await this.#book.blobs.writer(id, manifest);
+    const sink = await this.#book.payloads.blobs.writer(id, manifest);
     try {
       await this.#blocks.fetchBlob(peers, id, sink, { manifest, signal, onFault: this.#onFault });
       await sink.commit();
     } finally {
       await sink.close();
     }
-    await this.#book.learnPayload(id, manifest);
+    await this.#book.payloads.learnPayload(id, manifest);
   }
 
   /** The manifest tells the size, and so whether the author's budget still covers the payload. */
   async #manifest(id: CID, peers: readonly PeerId[], { turn }: Running, signal: AbortSignal): Promise<Manifest> {
     const { maxPayloadBytes } = this.#book.log.charter.admission;
-    const stored = await this.#book.manifest(id);
+    const stored = await this.#book.payloads.manifest(id);
     const { failures } = this.#attempts.of(idKey(id));
     const timeoutMs = Math.min(MANIFEST_TIMEOUT_MAX_MS, MANIFEST_TIMEOUT_MS * 2 ** Math.min(failures, 16));
     const timeOver = () => turn.abort(new Error('nobody gave the manifest in time'));
@@ -150,7 +150,7 @@ export class SingleFetches {
           : null;
       const manifest = stored ?? decodeManifest(bytes!, maxPayloadBytes);
       // One that an earlier process stored is news to the log of this one.
-      await this.#book.learnManifest(id, bytes, manifest);
+      await this.#book.payloads.learnManifest(id, bytes, manifest);
       return manifest;
     } finally {
       clearTimeout(timer);

@@ -118,7 +118,7 @@ export async function dryRun(
 
 async function isStored({ book }: Community, payload: CID): Promise<boolean> {
   const size = book.log.payloadSize(payload);
-  return size !== undefined && (await book.blobs.has(payload, size));
+  return size !== undefined && (await book.payloads.blobs.has(payload, size));
 }
 
 function titleOf(community: Community, id: CID): string {

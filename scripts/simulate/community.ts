@@ -63,7 +63,7 @@ export class MemoryCommunity extends EventEmitter<CommunityEvents> implements Co
     this.judge = new Judge({ worker: components.payloads, files: components.disk.blobs });
     const { log } = this.book;
     const { charter, charterId } = options;
-    const lacksPayload = (payload: CID) => this.book.isCollected(payload);
+    const lacksPayload = (payload: CID) => this.book.payloads.isCollected(payload);
     this.#historian = new Historian(
       { charter, charterId, lacksPayload },
       {
@@ -101,7 +101,7 @@ export class MemoryCommunity extends EventEmitter<CommunityEvents> implements Co
     const declined = new Set(this.#historian.declinedAhead().map(({ id }) => id.toString()));
     const naming = this.book.log.pending().filter(({ signed }) => payloadOf(signed.record)?.equals(payload));
     if (naming.length === 0 || !naming.every(({ signed }) => declined.has(signed.id.toString()))) return;
-    void this.book.renounce(payload);
+    void this.book.payloads.renounce(payload);
   }
 
   async proposeSeal(run: RunOptions = {}): Promise<Seal | null> {

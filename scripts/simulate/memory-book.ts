@@ -1,4 +1,5 @@
 import type { CID } from 'multiformats/cid';
+import type { PayloadBook } from '../../node/core/payload-book.ts';
 import type { ReceivedPayload } from '../../node/core/payload-store.ts';
 import type { RecordBook, RecordBookListener, Taken } from '../../node/core/record-book.ts';
 import { judgeRecord, type NextLink, requirePublishable } from '../../node/core/record-judging.ts';
@@ -46,7 +47,8 @@ export function emptyDisk(shared: SharedContent): Disk {
 type Listener = Pick<RecordBookListener, 'onHeld' | 'onMissing' | 'onSeal'>;
 
 /** What the network and the core use of a book. */
-type Book = NetworkBook & Pick<RecordBook, 'publish' | 'nextLink' | 'renounce' | 'isCollected'>;
+type Book = NetworkBook &
+  Pick<RecordBook, 'publish' | 'nextLink'> & { readonly payloads: Pick<PayloadBook, 'renounce' | 'isCollected'> };
 
 /**
  * `RecordBook` without files: the same log, judging, order of steps and bounds on inline payloads, over stores in
@@ -70,6 +72,11 @@ export class MemoryBook implements Book {
     this.#disk = components.disk;
     this.blobs = components.disk.blobs;
     this.objects = components.disk.objects;
+  }
+
+  /** Records and payloads are in one hand here. */
+  get payloads(): this {
+    return this;
   }
 
   /** Reads what is on the disk. */

@@ -50,7 +50,7 @@ export class RealNodes {
     const payload = payloadOf(charterTable(charter)[0]!.elements, name, density, charterTable(charter));
     const manifest = await manifestOf(payload);
     const { author, book } = community;
-    await book.blobs.put(manifest.id, payload);
+    await book.payloads.blobs.put(manifest.id, payload);
     const signed = await book.publish(author.publicKey, manifest, (link) =>
       signRecord(
         {

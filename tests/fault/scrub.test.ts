@@ -22,8 +22,11 @@ async function twoNodes() {
   const node = await startNode(pond, { home, peers: [source] });
   await eventually(() => expect(node.community.book.log.size).toBe(1));
   const { book } = node.community;
-  const scrubber = new Scrubber({ note: home.scrub, bytesPerSecond: 2 ** 30 }, { book, logger: silent });
-  return { pond, home, node, book, update, scrubber, path: book.blobs.path(update.manifest.id) };
+  const scrubber = new Scrubber(
+    { note: home.scrub, bytesPerSecond: 2 ** 30 },
+    { payloads: book.payloads, logger: silent },
+  );
+  return { pond, home, node, book, update, scrubber, path: book.payloads.blobs.path(update.manifest.id) };
 }
 
 describe('a stored payload that is damaged', () => {
@@ -37,7 +40,7 @@ describe('a stored payload that is damaged', () => {
     expect((await scrubber.pass()).map(String)).toEqual([update.manifest.id.toString()]);
     expect(book.log.state(update.signed.id)).toBe('held');
     await eventually(async () => expect(await readFile(path)).toEqual(Buffer.from(update.payload)));
-    await eventually(() => expect(book.missing().payloads).toEqual([]));
+    await eventually(() => expect(book.payloads.missing().payloads).toEqual([]));
     expect(await scrubber.pass()).toEqual([]);
   });
 

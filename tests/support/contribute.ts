@@ -21,7 +21,7 @@ export async function contributePayload(
   const manifest = await manifestOf(payload);
   const file = join(options.home.tmp, `payload-${performance.now()}`);
   await writeFile(file, payload);
-  await book.reserve(manifest, file);
+  await book.payloads.reserve(manifest, file);
   const signed = await book.publish(author.publicKey, manifest, (link) =>
     signRecord(
       {
@@ -38,7 +38,7 @@ export async function contributePayload(
       author,
     ),
   );
-  await book.release(manifest.id);
+  await book.payloads.release(manifest.id);
   await network.publish(signed, payload.length > MAX_INLINE_PAYLOAD_BYTES ? null : payload);
   return { signed, bytes: encodeSigned(signed).length + payload.length };
 }

@@ -39,7 +39,7 @@ for (let i = 0; i < job.records; i++) {
   const payload = job.payload === 'valid' ? validPayload(i) : randomBytes(job.payload);
   const manifest = await manifestOf(payload);
   const signed = authors.publish(manifest.id, last === undefined ? [] : [last]);
-  await book.blobs.put(manifest.id, payload);
+  await book.payloads.blobs.put(manifest.id, payload);
   await book.append(signed, manifest);
   made.records += encodeSigned(signed).length;
   made.payloads += payload.length;

@@ -10,7 +10,7 @@ const { book } = await Holder.open(home);
 const host = await plainHost(['/ip4/127.0.0.1/tcp/0']);
 await host.handle(PLAIN_PROTOCOL, async (stream) => {
   for (const signed of book.log.held()) {
-    await sendUpdate(stream, encodeSigned(signed), await readFile(book.blobs.path(payloadOf(signed.record)!)));
+    await sendUpdate(stream, encodeSigned(signed), await readFile(book.payloads.blobs.path(payloadOf(signed.record)!)));
   }
   await stream.close();
 });

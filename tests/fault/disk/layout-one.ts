@@ -15,7 +15,7 @@ export async function toLayoutOne(home: HomePaths, book: RecordBook): Promise<vo
   for (const signed of book.log.held()) {
     await writeFile(file('records', signed.id), encodeSigned(signed));
     const payload = payloadOf(signed.record);
-    const manifest = payload && (await book.manifestBytes(payload));
+    const manifest = payload && (await book.payloads.manifestBytes(payload));
     if (payload && manifest) await writeFile(file('objects', payload), manifest);
   }
   for (const seal of book.log.seals.values()) await writeFile(file('seals', seal.id), encodeSignedSeal(seal));

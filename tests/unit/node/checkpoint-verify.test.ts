@@ -147,7 +147,7 @@ describe('the updates that a checkpoint was decided on', () => {
     expect([...log.held()].map(({ id }) => id.toString()).sort()).toEqual(
       made.map(({ signed }) => signed.id.toString()).sort(),
     );
-    await rm(book.blobs.path(made[0]!.signed.record.payload));
+    await rm(book.payloads.blobs.path(made[0]!.signed.record.payload));
     await expect(readClosure(home, shore, { frontier: book.log.heads(), seal: null })).rejects.toMatchObject({
       code: 'UPDATE_UNKNOWN',
       fields: { missing: [made[0]!.signed.id.toString()] },

@@ -1,8 +1,8 @@
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import type { Problem } from '../../../node/core/community.ts';
 import { DiskCap } from '../../../node/core/disk-cap.ts';
+import type { Problem } from '../../../node/core/problems.ts';
 import { KIND } from '../../../node/stores/journal-format.ts';
 import { testKey } from '../log/helpers.ts';
 import { idsIn } from './journal-support.ts';
@@ -20,7 +20,7 @@ async function capped(collectable: (index: number) => boolean) {
     new DiskCap(
       { root: home.root, limit },
       {
-        book,
+        payloads: book.payloads,
         shed: async () => void shed++,
         collectable: () => (payload) => collectable(made.findIndex(({ manifest }) => manifest.id.equals(payload))),
         onProblem: (problem) => problems.push(problem),
@@ -55,16 +55,16 @@ describe('a home with a cap', () => {
     await cap(1).enforce();
     expect(problems).toMatchObject([{ code: 'DISK_LIMIT' }]);
     expect(await readdir(home.blobs)).toHaveLength(3);
-    expect(book.isStored(made[1]!.manifest.id)).toBe(false);
+    expect(book.payloads.isStored(made[1]!.manifest.id)).toBe(false);
     await book.close();
     expect(await idsIn(home, KIND.collected)).toEqual([made[1]!.manifest.id.toString()]);
     const again = await openBook(pond, home);
-    await again.dropOrphans();
+    await again.payloads.dropOrphans();
     expect(made.map(({ signed }) => again.log.state(signed.id))).toEqual(['held', 'held', 'held', 'held']);
-    expect(again.missing()).toEqual({ records: [], manifests: [], payloads: [] });
+    expect(again.payloads.missing()).toEqual({ records: [], manifests: [], payloads: [] });
     // It may come back.
-    await again.blobs.put(made[1]!.manifest.id, made[1]!.payload);
-    await again.learnPayload(made[1]!.manifest.id, made[1]!.manifest.manifest);
+    await again.payloads.blobs.put(made[1]!.manifest.id, made[1]!.payload);
+    await again.payloads.learnPayload(made[1]!.manifest.id, made[1]!.manifest.manifest);
     await again.close();
     expect(await idsIn(home, KIND.collected)).toEqual([]);
     expect(await idsIn(home, KIND.stored)).toHaveLength(4);
@@ -75,10 +75,10 @@ describe('a home with a cap', () => {
     await cap(used - 1).enforce();
     const late = await updateOf(pond, testKey(9), payloadOf(pond, 9));
     expect(await book.take(late.signed, late.payload, 'peer')).toEqual({ outcome: 'pending' });
-    expect(book.missing().manifests).toEqual([]);
+    expect(book.payloads.missing().manifests).toEqual([]);
     await cap(2 * used).enforce();
     expect(problems.at(-1)).toBeNull();
-    expect(book.missing().manifests.map(String)).toEqual([late.manifest.id.toString()]);
+    expect(book.payloads.missing().manifests.map(String)).toEqual([late.manifest.id.toString()]);
     expect(await book.take(late.signed, late.payload, 'peer')).toEqual({ outcome: 'known' });
     expect(book.log.state(late.signed.id)).toBe('held');
   });

@@ -39,7 +39,7 @@ describe('a home of layout 1', () => {
     const book = await openBook(pond, home);
     expect(book.log.size).toBe(5);
     expect(book.nextLink(author.publicKey).seq).toBe(5);
-    expect(await book.manifest(made[0]!.manifest.id)).toEqual(made[0]!.manifest.manifest);
+    expect(await book.payloads.manifest(made[0]!.manifest.id)).toEqual(made[0]!.manifest.manifest);
   });
 
   test.each(STEPS)('that is interrupted after "%s" comes there all the same', async (step) => {
@@ -90,7 +90,7 @@ describe('a home of layout 1', () => {
     await migrateHome({ home }, { logger: silent });
     const book = await openBook(pond, home);
     expect(made.map(({ signed }) => book.log.state(signed.id))).toEqual(['pending', 'pending']);
-    expect(book.missing().payloads.map(String)).toEqual([made[0]!.manifest.id.toString()]);
+    expect(book.payloads.missing().payloads.map(String)).toEqual([made[0]!.manifest.id.toString()]);
   });
 
   test('is not read by verify, which changes nothing', async () => {

@@ -171,7 +171,7 @@ describe('admission was quadratic in calls and forgot its comparisons at every s
     const make = (kept = true) =>
       new Judge({
         worker,
-        files: book.blobs,
+        files: book.payloads.blobs,
         ...(kept && { pairs: new PairFile({ path: home.pairs }, { logger: silent }) }),
       });
     return { pond, home, book, make, compared, order: stepsOf(pond, book.log) };

@@ -55,11 +55,11 @@ describe('one damaged file deleted the payloads of all descendants, and the auth
     const { home, made, reopen } = await filled(2);
     await spoil(home, KIND.manifest, made[0]!.manifest.id, flipLast);
     const book = await reopen();
-    await book.dropOrphans();
+    await book.payloads.dropOrphans();
     expect(book.log.size).toBe(2);
     expect(book.nextLink(author.publicKey).seq).toBe(2);
     // Asked for, it is there again.
-    expect(await book.manifestBytes(made[0]!.manifest.id)).toEqual(Buffer.from(made[0]!.manifest.bytes));
+    expect(await book.payloads.manifestBytes(made[0]!.manifest.id)).toEqual(Buffer.from(made[0]!.manifest.bytes));
   });
 
   test('reading without opening, as verify does, repairs nothing on disk', async () => {
@@ -86,7 +86,7 @@ describe('one damaged file deleted the payloads of all descendants, and the auth
       await rm(file(home.blobs, made[0]!));
       await putIn(home, [removal(KIND.manifest, made[0]!.manifest.id.multihash.digest)]);
       const book = await reopen();
-      await book.dropOrphans();
+      await book.payloads.dropOrphans();
       expect(book.log.size).toBe(0);
       expect(await names(home.blobs)).toEqual(ids(made.slice(1)));
       expect(await manifestsIn(home)).toEqual(ids(made.slice(1)));
@@ -98,9 +98,9 @@ describe('one damaged file deleted the payloads of all descendants, and the auth
       );
       expect(book.nextLink(testKey(2).publicKey).seq).toBe(0);
       for (const { signed, payload } of made) await book.take(signed, payload, 'peer');
-      await book.learnManifest(made[0]!.manifest.id, made[0]!.manifest.bytes, made[0]!.manifest.manifest);
-      await book.blobs.put(made[0]!.manifest.id, made[0]!.payload);
-      await book.learnPayload(made[0]!.manifest.id, made[0]!.manifest.manifest);
+      await book.payloads.learnManifest(made[0]!.manifest.id, made[0]!.manifest.bytes, made[0]!.manifest.manifest);
+      await book.payloads.blobs.put(made[0]!.manifest.id, made[0]!.payload);
+      await book.payloads.learnPayload(made[0]!.manifest.id, made[0]!.manifest.manifest);
       for (const { signed, payload } of made) await book.take(signed, payload, 'peer');
       expect(book.log.size).toBe(4);
       expect(book.nextLink(author.publicKey).seq).toBe(4);
@@ -114,7 +114,7 @@ describe('one damaged file deleted the payloads of all descendants, and the auth
     const { home, made, reopen } = await filled(2);
     await spoil(home, KIND.record, made[1]!.signed.id, damage);
     const book = await reopen();
-    await book.dropOrphans();
+    await book.payloads.dropOrphans();
     expect(() => book.nextLink(author.publicKey)).toThrow(/not whole/);
     expect(await names(home.blobs)).toEqual(ids(made));
     await book.take(made[1]!.signed, made[1]!.payload, 'peer');
@@ -137,9 +137,9 @@ describe('one damaged file deleted the payloads of all descendants, and the auth
       fields: { reason: 'CHAIN_INCOMPLETE', updates: [own.signed.id.toString()] },
     });
     await community.book.take(own.signed, own.payload, 'peer');
-    await community.book.learnManifest(own.manifest.id, own.manifest.bytes, own.manifest.manifest);
-    await community.book.blobs.put(own.manifest.id, own.payload);
-    await community.book.learnPayload(own.manifest.id, own.manifest.manifest);
+    await community.book.payloads.learnManifest(own.manifest.id, own.manifest.bytes, own.manifest.manifest);
+    await community.book.payloads.blobs.put(own.manifest.id, own.payload);
+    await community.book.payloads.learnPayload(own.manifest.id, own.manifest.manifest);
     expect((await contribute(community, { finetune })).signed!.record.seq).toBe(1);
   });
 });
@@ -155,12 +155,12 @@ describe('a failed contribution deleted a payload that a held record names', () 
     for (const { manifest, payload } of [named, unnamed]) {
       const path = join(pond.directory, 'payload');
       await writeFile(path, payload);
-      await book.reserve(manifest, path);
+      await book.payloads.reserve(manifest, path);
     }
     await book.take(named.signed, named.payload, 'peer');
-    await book.dropOrphans();
+    await book.payloads.dropOrphans();
     expect(await names(home.blobs)).toEqual(ids([named, unnamed]));
-    for (const { manifest } of [named, unnamed]) await book.release(manifest.id);
+    for (const { manifest } of [named, unnamed]) await book.payloads.release(manifest.id);
     expect(await names(home.blobs)).toEqual(ids([named]));
     await book.close();
     expect(await manifestsIn(home)).toEqual(ids([named]));
@@ -174,12 +174,12 @@ describe('a failed contribution deleted a payload that a held record names', () 
     for (let i = 0; i < 2; i++) {
       const path = join(pond.directory, `payload-${i}`);
       await writeFile(path, update.payload);
-      await book.reserve(update.manifest, path);
+      await book.payloads.reserve(update.manifest, path);
     }
-    await book.release(update.manifest.id);
+    await book.payloads.release(update.manifest.id);
     expect(await names(home.blobs)).toEqual(ids([update]));
     await book.append(update.signed, update.manifest);
-    await book.release(update.manifest.id);
+    await book.payloads.release(update.manifest.id);
     expect(await names(home.blobs)).toEqual(ids([update]));
   });
 });
@@ -239,7 +239,7 @@ describe('a record that could not be written was held in memory only, for ever',
   test('an own record that could not be written has not used its seq', async () => {
     const { book, made, breakDisk, mendDisk } = await failing();
     await breakDisk();
-    await book.blobs.put(made[0]!.manifest.id, made[0]!.payload);
+    await book.payloads.blobs.put(made[0]!.manifest.id, made[0]!.payload);
     await expect(book.append(made[0]!.signed, made[0]!.manifest)).rejects.toThrow();
     await mendDisk();
     expect(book.log.size).toBe(0);
@@ -273,7 +273,7 @@ describe('disk that peers filled was never freed', () => {
     await utimes(part(home, strays[0]!), old, old);
     await writeFile(part(home, made[0]!), 'begun');
     const book = await reopen();
-    await book.dropOrphans();
+    await book.payloads.dropOrphans();
     await book.close();
     // What was fetched of a payload whose record comes again by sync is gone on with.
     const young = strays[1]!;
@@ -318,8 +318,8 @@ describe('disk that peers filled was never freed', () => {
     const begun = await updateOf(pond, testKey(7), payloadOf(pond, 7));
     await book.take(whole.signed, whole.payload, 'peer');
     await book.take(begun.signed, null, 'peer');
-    await book.learnManifest(begun.manifest.id, begun.manifest.bytes, begun.manifest.manifest);
-    await (await book.blobs.writer(begun.manifest.id, begun.manifest.manifest)).close();
+    await book.payloads.learnManifest(begun.manifest.id, begun.manifest.bytes, begun.manifest.manifest);
+    await (await book.payloads.blobs.writer(begun.manifest.id, begun.manifest.manifest)).close();
     await writeFile(part(home, begun), 'begun');
     expect(await names(home.blobs)).toHaveLength(2);
     await pass();
@@ -333,13 +333,13 @@ describe('disk that peers filled was never freed', () => {
     const { home, book } = await waiting(pond);
     const made = await updates(pond, 2, author);
     await book.take(made[1]!.signed, null, 'peer');
-    await book.learnManifest(made[1]!.manifest.id, made[1]!.manifest.bytes, made[1]!.manifest.manifest);
+    await book.payloads.learnManifest(made[1]!.manifest.id, made[1]!.manifest.bytes, made[1]!.manifest.manifest);
     await writeFile(part(home, made[1]!), 'begun');
     await book.take(made[0]!.signed, made[0]!.payload, 'peer');
     expect(book.log.state(made[1]!.signed.id)).toBe('invalid');
     expect(await names(home.blobs)).toEqual(ids([made[0]!]));
-    await book.blobs.put(made[1]!.manifest.id, made[1]!.payload);
-    await book.learnPayload(made[1]!.manifest.id, made[1]!.manifest.manifest);
+    await book.payloads.blobs.put(made[1]!.manifest.id, made[1]!.payload);
+    await book.payloads.learnPayload(made[1]!.manifest.id, made[1]!.manifest.manifest);
     expect(await names(home.blobs)).toEqual(ids([made[0]!]));
     await book.close();
     expect(await manifestsIn(home)).toEqual(ids([made[0]!]));

@@ -124,6 +124,21 @@ describe('taking records', () => {
     expect(await recordsIn(home)).toHaveLength(1);
   });
 
+  test('one whose payload is done without is on disk when that is', async () => {
+    const pond = await makePond();
+    const home = await newHome(pond);
+    const told: string[] = [];
+    const book = await openBook(pond, home, { onHeld: (held) => told.push(...held.map(({ id }) => id.toString())) });
+    const [{ signed, manifest }] = (await updates(pond, 1, author)) as [Update];
+    await book.take(signed, null, 'peer');
+    await book.payloads.learnManifest(manifest.id, manifest.bytes, manifest.manifest);
+    expect(book.log.state(signed.id)).toBe('pending');
+    await book.payloads.renounce(manifest.id);
+    expect(told).toEqual([signed.id.toString()]);
+    expect(await recordsIn(home)).toHaveLength(1);
+    await book.close();
+  });
+
   test('what waits too long is dropped, also when nothing else comes', async () => {
     const pond = await makePond();
     const home = await newHome(pond);
@@ -161,7 +176,7 @@ describe('a start after a crash', () => {
     await forget(home, KIND.record, made[1]!);
     const { book, states: after } = await states(pond, home, made);
     expect(after).toEqual(['held', 'unknown']);
-    await book.dropOrphans();
+    await book.payloads.dropOrphans();
     expect(await readdir(home.blobs)).toEqual([made[0]!.manifest.id.toString()]);
     await book.take(made[1]!.signed, made[1]!.payload, 'peer');
     expect((await states(pond, home, made)).states).toEqual(['held', 'held']);
@@ -173,8 +188,8 @@ describe('a start after a crash', () => {
     const { book, states: after } = await states(pond, home, made);
     expect(after).toEqual(['held', 'pending', 'pending']);
     expect(book.log.missing().payloads.map(String)).toEqual([made[1]!.manifest.id.toString()]);
-    await book.blobs.put(made[1]!.manifest.id, made[1]!.payload);
-    await book.learnPayload(made[1]!.manifest.id, made[1]!.manifest.manifest);
+    await book.payloads.blobs.put(made[1]!.manifest.id, made[1]!.payload);
+    await book.payloads.learnPayload(made[1]!.manifest.id, made[1]!.manifest.manifest);
     expect(made.map(({ signed }) => book.log.state(signed.id))).toEqual(['held', 'held', 'held']);
     expect((await states(pond, home, made)).states).toEqual(['held', 'held', 'held']);
   });
@@ -187,9 +202,9 @@ describe('a start after a crash', () => {
     const { book, states: after } = await states(pond, home, made);
     expect(after).toEqual(['pending', 'pending']);
     for (const { manifest, payload } of made) {
-      await book.learnManifest(manifest.id, manifest.bytes, manifest.manifest);
-      await book.blobs.put(manifest.id, payload);
-      await book.learnPayload(manifest.id, manifest.manifest);
+      await book.payloads.learnManifest(manifest.id, manifest.bytes, manifest.manifest);
+      await book.payloads.blobs.put(manifest.id, payload);
+      await book.payloads.learnPayload(manifest.id, manifest.manifest);
     }
     expect((await states(pond, home, made)).states).toEqual(['held', 'held']);
   });
@@ -295,7 +310,7 @@ test('the view follows from the set of records, not from the order they came in'
       // What came before its parent lacks its payload by design: it is fetched once the chain is known.
       for (const { signed, payload } of all) await book.take(signed, payload, 'peer');
       expect(book.log.size).toBe(all.length);
-      const judge = new Judge({ worker, files: book.blobs });
+      const judge = new Judge({ worker, files: book.payloads.blobs });
       // A judge that has seen every prefix must say the same as one that sees the whole at once.
       if (round % 2 === 1) await judge.decide(stepsOf(pond, book.log).slice(0, 5));
       views.push(await deriveView({ charter: pond.charter, charterId: pond.charterId }, { log: book.log, judge }));

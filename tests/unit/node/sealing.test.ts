@@ -241,7 +241,7 @@ describe('a node that starts late', () => {
     await settle(100);
     // Its size is not known: whether the budget covers it cannot be judged.
     expect(late.book.log.state(garbage.signed.id)).toBe('pending');
-    await late.book.learnManifest(garbage.manifest.id, garbage.manifest.bytes, garbage.manifest.manifest);
+    await late.book.payloads.learnManifest(garbage.manifest.id, garbage.manifest.bytes, garbage.manifest.manifest);
     late.renounceDeclined(first.manifest.id);
     late.renounceDeclined(garbage.manifest.id);
     await eventually(() => expect(late.book.log.state(garbage.signed.id)).toBe('held'));
