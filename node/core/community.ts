@@ -147,10 +147,10 @@ export class Community extends EventEmitter<CommunityEvents> {
     await this.book.payloads.dropOrphans();
     await this.#fold?.start();
     if (this.options.fold) this.#scrubber.start();
+    this.#disk.start();
+    // Before the first decisions nothing is known that may be given up.
+    this.once('view', () => this.#disk.start());
     await this.#deciding.open();
-    // By the first decisions: before them nothing is known that may be given up.
-    const watchDisk = () => this.#disk.start();
-    void this.settled().then(watchDisk, watchDisk);
   }
 
   /** Ends all work; nothing of it runs any more when it returns, and nothing is half-written. */

@@ -56,9 +56,11 @@ export class DiskCap {
     this.#logger = components.logger;
   }
 
+  /** Looks now, and every minute from then on. */
   start(): void {
     if (this.#options.limit === undefined || this.#stopped) return;
-    this.#looking = this.#look();
+    clearTimeout(this.#timer);
+    this.#looking = this.#looking.then(() => this.#look());
   }
 
   async stop(): Promise<void> {
@@ -73,6 +75,7 @@ export class DiskCap {
     } catch (error) {
       if (!this.#stopped) this.#logger.error({ err: error }, 'the size of the home cannot be kept');
     }
+    clearTimeout(this.#timer);
     if (!this.#stopped) this.#timer = setTimeout(() => this.start(), DISK_LOOK_MS).unref();
   }
 

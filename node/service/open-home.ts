@@ -76,12 +76,11 @@ export async function openHome(
       { author, keys: await readGoverningKeys(home, author), logger: components.logger },
     );
     const letGrow = holdYoungGeneration();
+    community.once('view', letGrow);
     await community.open().catch((error: unknown) => {
       letGrow();
       throw error;
     });
-    // What cannot be decided now is no reason not to open.
-    void community.settled().then(letGrow, letGrow);
     return {
       service: new LocalService({ community }),
       charterBytes,

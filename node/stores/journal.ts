@@ -37,6 +37,8 @@ export class Journal {
   readonly #directory: string;
   #number = 0;
   #segment: Segment;
+  /** The segment before this one, as long as the name of this one is not known to be flushed. */
+  #replaced: string | undefined;
   /** Waits for the next write that somebody asks for. */
   #lazy: JournalEntry[] = [];
   /** What the write under way takes along of them. */
@@ -70,6 +72,7 @@ export class Journal {
     }
     this.#take(numbers.at(-1)!);
     // A rewrite is complete before it gets its name: what is older was not removed any more.
+    if (numbers.length > 1) await fsyncDir(this.#directory);
     for (const number of numbers.slice(0, -1)) await rm(this.#path(number), { force: true });
     const read = await this.#segment.read(found);
     if (read.holes) await this.#rewrite();
@@ -157,6 +160,7 @@ export class Journal {
       this.#writing = this.#lazy;
       this.#lazy = [];
       try {
+        await this.#removeReplaced();
         await this.#segment.append([...this.#writing, ...batch.flatMap(({ entries }) => entries)]);
         if (batch.some(({ mark }) => mark)) await this.#segment.append([]);
         if (batch.some(({ rewrite }) => rewrite)) await this.#rewrite();
@@ -178,14 +182,24 @@ export class Journal {
     this.#running = undefined;
   }
 
-  /** Copies what counts to the next segment. The old one stays until the new one has its name. */
+  /** Copies what counts to the next segment. */
   async #rewrite(): Promise<void> {
+    await this.#removeReplaced();
     const old = this.#segment;
     const copy = await old.copyTo(this.#path(this.#number + 1));
-    await fsyncDir(this.#directory);
+    // From here on a restart reads the copy: whatever fails now, nothing more may go to the old one.
     this.#number++;
     this.#segment = copy;
-    await rm(old.path, { force: true });
+    this.#replaced = old.path;
+    await this.#removeReplaced();
+  }
+
+  /** The old segment stays until the name of the new one is flushed; nothing is acknowledged before that. */
+  async #removeReplaced(): Promise<void> {
+    if (this.#replaced === undefined) return;
+    await fsyncDir(this.#directory);
+    await rm(this.#replaced, { force: true });
+    this.#replaced = undefined;
   }
 
   #take(number: number): void {

@@ -1,12 +1,24 @@
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { DiskCap } from '../../../node/core/disk-cap.ts';
+import { MIN_DISK_LIMIT } from '../../../node/core/limits.ts';
 import type { Problem } from '../../../node/core/problems.ts';
 import { KIND } from '../../../node/stores/journal-format.ts';
 import { testKey } from '../log/helpers.ts';
 import { idsIn } from './journal-support.ts';
-import { makePond, newHome, openBook, payloadOf, silent, updateOf, updates } from './support.ts';
+import {
+  eventually,
+  makePond,
+  newHome,
+  openBook,
+  openCommunity,
+  payloadOf,
+  silent,
+  updateOf,
+  updates,
+} from './support.ts';
 
 async function capped(collectable: (index: number) => boolean) {
   const pond = await makePond();
@@ -81,5 +93,20 @@ describe('a home with a cap', () => {
     expect(book.payloads.missing().manifests.map(String)).toEqual([late.manifest.id.toString()]);
     expect(await book.take(late.signed, late.payload, 'peer')).toEqual({ outcome: 'known' });
     expect(book.log.state(late.signed.id)).toBe('held');
+  });
+
+  test('is held to it from the start, also while one record after another comes', async () => {
+    const pond = await makePond();
+    const home = await newHome(pond);
+    const ballast = join(home.root, 'ballast');
+    await writeFile(ballast, Buffer.alloc(MIN_DISK_LIMIT));
+    const community = await openCommunity(pond, { home, diskLimit: MIN_DISK_LIMIT });
+    await eventually(() => expect(community.problem?.code).toBe('DISK_LIMIT'));
+    const made = await updates(pond, 40);
+    for (const { signed, payload } of made) {
+      await community.book.take(signed, payload, 'peer');
+      await sleep(5);
+    }
+    expect(await readdir(home.blobs)).toEqual([]);
   });
 });

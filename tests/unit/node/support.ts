@@ -254,7 +254,14 @@ export function stepsOf(pond: Pick<Pond, 'charter' | 'charterId'>, log: Log): re
 /** The caller closes it. */
 export async function openCommunityHere(
   pond: Pond,
-  options: { home?: HomePaths; fold?: boolean; logger?: pino.Logger; keys?: GoverningKeys; adopt?: boolean } = {},
+  options: {
+    home?: HomePaths;
+    fold?: boolean;
+    logger?: pino.Logger;
+    keys?: GoverningKeys;
+    adopt?: boolean;
+    diskLimit?: number;
+  } = {},
 ): Promise<Community> {
   const home = options.home ?? (await newHome(pond));
   const community = new Community(
@@ -266,6 +273,7 @@ export async function openCommunityHere(
       engine: { device: 'cpu', workers: 1 },
       fold: options.fold ?? false,
       adopt: options.adopt,
+      diskLimit: options.diskLimit,
     },
     {
       author: await loadOrCreateKey(home.authorKey),
