@@ -23,9 +23,12 @@ export const MAX_GROUP_BYTES = 2 ** 22;
 /** A payload of a bundle; all of one bundle are wanted on behalf of the same peer. */
 export type Bundled = Pick<Wanted, 'key' | 'source' | 'tries'> & { readonly id: CID };
 
+/** What a bundle needs of the book. */
+type BundleBook = Pick<NetworkBook, 'log'> & { readonly payloads: Pick<NetworkBook['payloads'], 'receive'> };
+
 /** Fetches payloads that were not tried by themselves yet, many at a time from one peer. */
 export class BundleFetches {
-  readonly #book: NetworkBook;
+  readonly #book: BundleBook;
   readonly #blocks: Blocks;
   readonly #faults: PeerFaults;
   readonly #attempts: FetchAttempts;
@@ -34,7 +37,7 @@ export class BundleFetches {
   readonly #sources = new Set<string | undefined>();
 
   constructor(components: {
-    book: NetworkBook;
+    book: BundleBook;
     blocks: Blocks;
     faults: PeerFaults;
     attempts: FetchAttempts;
