@@ -92,7 +92,7 @@ async function fetchFile(
         came(bytes.length);
       },
     };
-    await blocks.fetchBlob([peer], id, sink, { manifest, signal });
+    await blocks.fetchBlob([peer], id, sink, { manifest, signal, redial: true });
     await writer.commit();
   } finally {
     await writer.close();

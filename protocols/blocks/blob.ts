@@ -7,7 +7,7 @@ import { asError, type Channel } from '../channel.ts';
 import { ProtocolError } from '../errors.ts';
 import { MAX_CONTENT_BYTES } from '../limits.ts';
 import { type BlocksClient, badBytes, fetchObject, incomplete, openBlocks, unexpected } from './client.ts';
-import { MAX_RETRIES, MAX_SOURCES_AT_ONCE, PIPELINE_DEPTH, SLOW_BLOCK_MS } from './constants.ts';
+import { MAX_RETRIES, MAX_SOURCES_AT_ONCE, PIPELINE_DEPTH, REDIAL_WAIT_MS, SLOW_BLOCK_MS } from './constants.ts';
 import type { BlobSink, FetchBlobOptions, FetchReport } from './index.ts';
 import { decodeAnswer, encodeRequest } from './schema.ts';
 import { BlockWork } from './work.ts';
@@ -23,6 +23,8 @@ interface Fetch {
   readonly signal: AbortSignal;
   /** Aborted when nothing is left to fetch: what slow peers still owe is of no use. */
   readonly over: AbortController;
+  /** Whether a peer that has given something is dialled again when its connection is lost. */
+  readonly redial: boolean;
   /** Whether other peers wait for their turn as a source. */
   readonly others: () => boolean;
   readonly fail: (error: Error) => void;
@@ -68,6 +70,7 @@ export async function fetchBlob(
     work,
     signal,
     over: new AbortController(),
+    redial: options.redial === true,
     others: () => standby.length > 0,
     fail: (error) => own.abort(error),
     wrote: (count) => {
@@ -101,6 +104,7 @@ export async function fetchBlob(
 
 /** Fetches blocks from one peer until none is left (undefined) or the peer fails (its fault). */
 async function fetchFrom(fetch: Fetch, peer: PeerId): Promise<ProtocolError | undefined> {
+  let begun = false;
   for (let retries = 0; ; retries++) {
     let progressed = false;
     try {
@@ -116,14 +120,22 @@ async function fetchFrom(fetch: Fetch, peer: PeerId): Promise<ProtocolError | un
         throw error;
       }
       if (progressed) retries = 0;
-      const wait = error.fields.retryAfterMs;
-      if ((error.code !== 'RATE_LIMITED' && error.code !== 'BUSY') || typeof wait !== 'number') return error;
+      begun ||= progressed;
+      const wait = waitAfter(error, fetch.redial && begun);
+      if (wait === undefined) return error;
       // With others to turn to, nobody has to be waited for.
       if (retries >= MAX_RETRIES || fetch.others()) return error;
       await sleep(wait, undefined, { signal: AbortSignal.any([fetch.signal, fetch.over.signal]) }).catch(() => {});
       fetch.signal.throwIfAborted();
     }
   }
+}
+
+/** Milliseconds until the same peer may be asked again; undefined when that is of no use. */
+function waitAfter({ code, fields }: ProtocolError, redial: boolean): number | undefined {
+  if (code === 'RATE_LIMITED' || code === 'BUSY') return fields.retryAfterMs as number;
+  if (redial && (code === 'TRUNCATED' || code === 'UNREACHABLE')) return REDIAL_WAIT_MS;
+  return undefined;
 }
 
 async function fetchOnce(fetch: Fetch, peer: PeerId, onProgress: () => void): Promise<void> {

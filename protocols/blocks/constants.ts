@@ -70,8 +70,11 @@ export const REQUEST_RATE: RateLimit = { perSecond: 512, burst: 1_024 };
 /** Peers from which one blob is fetched at the same time; memory is this times the buffered bytes. */
 export const MAX_SOURCES_AT_ONCE = 4;
 
-/** Times that a client waits for one peer which limits its rate or is busy, before it gives that peer up. */
+/** Times that a client waits for its only peer without getting a block, before it gives that peer up. */
 export const MAX_RETRIES = 5;
+
+/** Milliseconds before a peer whose connection was lost in the middle is dialled again, where that is wanted. */
+export const REDIAL_WAIT_MS = 1_000;
 
 /** Milliseconds after which what one peer still owes is also asked of another: a slow peer holds up nobody. */
 export const HEDGE_MS = 2_000;

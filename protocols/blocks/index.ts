@@ -51,6 +51,11 @@ export interface FetchBlobOptions extends RunOptions {
   readonly manifest?: Manifest | undefined;
   /** Largest content to accept, in bytes, before anything is written. */
   readonly maxBytes?: number | undefined;
+  /**
+   * Dial the last peer again, a few times, when its connection is lost in the middle: for a caller that has no other one and will
+   * not get one.
+   */
+  readonly redial?: boolean | undefined;
   /** Called with the verified manifest before the first block is written. */
   readonly onManifest?: ((manifest: Manifest) => void | Promise<void>) | undefined;
   /** Called for each peer that failed, with the error that names it; the fetch goes on with the others. */

@@ -4,7 +4,7 @@ import { lpStream } from '@libp2p/utils';
 import { encode } from 'it-length-prefixed';
 import type { CID } from 'multiformats/cid';
 import { describe, expect, test } from 'vitest';
-import { MAX_STREAMS_PER_PEER, REQUEST_RATE } from '../../../protocols/blocks/constants.ts';
+import { MAX_RETRIES, MAX_STREAMS_PER_PEER, REQUEST_RATE } from '../../../protocols/blocks/constants.ts';
 import {
   BLOCKS_PROTOCOL,
   type BlockSource,
@@ -263,18 +263,60 @@ describe('peers that do not keep the protocol', () => {
     expect(sink.blocks.size).toBe(0);
   });
 
-  test('a stream that ends between two blocks is truncated, not complete', async () => {
+  const blockOf = ({ index }: Record<string, unknown>) =>
+    block(BLOB.slice(Number(index) * BLOCK_BYTES, (Number(index) + 1) * BLOCK_BYTES));
+
+  test('a stream that ends between two blocks is opened again, where that is wanted', async () => {
     const { made } = await storeOf(BLOB);
+    let streams = 0;
     const server = await startRawPeer(BLOCKS_PROTOCOL, async (stream) => {
-      await answerRaw(stream, (_request, count) => (count === 0 ? block(BLOB.slice(0, BLOCK_BYTES)) : undefined));
+      const first = streams++ === 0;
+      await answerRaw(stream, (request, count) => (first && count > 0 ? undefined : blockOf(request)));
       await stream.close();
     });
     const client = await serve(nothing);
     const sink = new MemorySink();
     const peers = [await connect(client, server)];
-    const error = await failure(client.services.blocks.fetchBlob(peers, made.id, sink, { manifest: made.manifest }));
+    await client.services.blocks.fetchBlob(peers, made.id, sink, { manifest: made.manifest, redial: true });
+    expect(sink.blocks.size).toBe(made.manifest.blocks.length);
+    expect(streams).toBe(2);
+  });
+
+  test('a peer whose connection is lost in the middle is dialled again, where that is wanted', async () => {
+    const { made, store } = await storeOf(BLOB);
+    let lost = 0;
+    const server: Libp2p<{ blocks: Blocks }> = await serve({
+      object: store.object,
+      block: async (id, index, signal) => {
+        if (index === 2 && lost++ === 0)
+          for (const connection of server.getConnections()) connection.abort(new Error());
+        return store.block(id, index, signal);
+      },
+    });
+    const client = await serve(nothing);
+    const sink = new MemorySink();
+    const peers = [await connect(client, server)];
+    await client.services.blocks.fetchBlob(peers, made.id, sink, { manifest: made.manifest, redial: true });
+    expect(sink.blocks.size).toBe(made.manifest.blocks.length);
+    expect(lost).toBe(2);
+  });
+
+  test('a stream that ends between two blocks, and all after it at once, is truncated, not complete', async () => {
+    const { made } = await storeOf(BLOB);
+    let streams = 0;
+    const server = await startRawPeer(BLOCKS_PROTOCOL, async (stream) => {
+      const first = streams++ === 0;
+      await answerRaw(stream, (request, count) => (first && count === 0 ? blockOf(request) : undefined));
+      await stream.close();
+    });
+    const client = await serve(nothing);
+    const sink = new MemorySink();
+    const peers = [await connect(client, server)];
+    const options = { manifest: made.manifest, redial: true };
+    const error = await failure(client.services.blocks.fetchBlob(peers, made.id, sink, options));
     expect(error.code).toBe('TRUNCATED');
     expect([...sink.blocks.keys()]).toEqual([0]);
+    expect(streams).toBe(1 + MAX_RETRIES);
   });
 
   test('a peer that sends without end is cut off at the bound of its buffer', async () => {
