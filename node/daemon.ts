@@ -119,6 +119,10 @@ export async function runDaemon(
     service.community.on('fold', describe);
     signal.addEventListener('abort', () => stop('interrupted'), { once: true });
     if (signal.aborted) stop('interrupted');
+    opened.lost.addEventListener('abort', () => {
+      logger.error({ err: opened.lost.reason }, 'the home is lost');
+      stop('another process took the home');
+    });
     return await stopAsked;
   } finally {
     const deadline = setTimeout(() => {

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectApi } from '../api/client.ts';
 import { NodeError } from '../errors.ts';
-import { homeOwner, type LockOwner } from '../home/lock.ts';
+import { homeOwner } from '../home/lock.ts';
+import type { LockOwner } from '../home/lock-owner.ts';
 import { createLogger } from '../logger.ts';
 import type { NodeService } from '../service/service.ts';
 import type { CliContext } from './context.ts';

@@ -1,18 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { link, readFile, rm, writeFile } from 'node:fs/promises';
+import { link, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { tempSibling, writeFileDurably } from '../../src/durable.ts';
 import { NodeError } from '../errors.ts';
-
-/** Who holds a home, as written in its lock file. */
-export interface LockOwner {
-  readonly pid: number;
-  /** Start time of the process in kernel ticks, `@`, and the id of the boot (Linux): a reused pid is not taken for the owner. */
-  readonly started: string | null;
-  readonly command: string;
-}
+import { isAlive, isNear, LOCK_BEAT_MS, LOCK_STALE_MS, type LockOwner, ownerHere, parseOwner } from './lock-owner.ts';
 
 export interface HomeLock {
+  /** Aborted when somebody else has taken the home: this process was stopped so long that it looked dead from another container. */
+  readonly lost: AbortSignal;
   release(): Promise<void>;
 }
 
@@ -30,29 +25,50 @@ const RIVAL_WAIT_MS = 20;
  * @throws NodeError `HOME_LOCKED` while the owner lives
  */
 export async function lockHome(path: string, command: string): Promise<HomeLock> {
-  const mine: LockOwner = { pid: process.pid, started: await startTime(process.pid), command };
   // The nonce tells this lock from every other, also from another one of this process.
-  const text = JSON.stringify({ ...mine, nonce: randomUUID() });
-  const lock: HomeLock = {
-    release: async () => {
-      if ((await readText(path)) === text) await rm(path, { force: true });
-    },
-  };
+  const text = JSON.stringify({ ...(await ownerHere(command)), nonce: randomUUID() });
   for (let attempt = 0; attempt < LOCK_ATTEMPTS; attempt++) {
-    if (await createWhole(path, text)) return lock;
+    if (await createWhole(path, text)) return keep(path, text);
     const found = await readText(path);
     if (found === undefined) continue;
     const owner = parseOwner(found);
-    if (owner !== undefined && (await isAlive(owner))) {
-      throw new NodeError(
-        'HOME_LOCKED',
-        `the home is in use by process ${owner.pid} (${owner.command}): stop it, or choose another --home`,
-        { path, ...owner },
-      );
-    }
-    if (await takeOver(path, found, text)) return lock;
+    if (owner !== undefined && (await isAlive(owner, path))) throw await lockedBy(owner, path);
+    if (await takeOver(path, found, text)) return keep(path, text);
   }
   throw new NodeError('HOME_LOCKED', 'the home is being taken by other processes: try again', { path });
+}
+
+/** Touches the lock as long as it is held: who cannot see this process sees that. */
+function keep(path: string, text: string): HomeLock {
+  const lost = new AbortController();
+  const beat = async () => {
+    if ((await readText(path)) === text) {
+      const now = new Date();
+      await utimes(path, now, now);
+      return;
+    }
+    clearInterval(timer);
+    lost.abort(new NodeError('HOME_LOCKED', 'another process has taken this home: this one stops', { path }));
+  };
+  // A disk that does not answer now may do so at the next beat.
+  const timer = setInterval(() => void beat().catch(() => {}), LOCK_BEAT_MS);
+  timer.unref();
+  return {
+    lost: lost.signal,
+    release: async () => {
+      clearInterval(timer);
+      if ((await readText(path)) === text) await rm(path, { force: true });
+    },
+  };
+}
+
+async function lockedBy(owner: LockOwner, path: string): Promise<NodeError> {
+  const { pid, command } = owner;
+  const who = `the home is in use by process ${pid} (${command})`;
+  const message = (await isNear(owner))
+    ? `${who}: stop it, or choose another --home`
+    : `${who} of another container or machine: stop it, or choose another --home; if it is gone, try again in ${LOCK_STALE_MS / 1000} s`;
+  return new NodeError('HOME_LOCKED', message, { path, ...owner });
 }
 
 /**
@@ -63,7 +79,7 @@ async function takeOver(path: string, stale: string, text: string): Promise<bool
   const marker = `${path}.takeover`;
   if (!(await createWhole(marker, text))) {
     const rival = parseOwner((await readText(marker)) ?? '');
-    if (rival !== undefined && (await isAlive(rival))) await sleep(RIVAL_WAIT_MS);
+    if (rival !== undefined && (await isAlive(rival, marker))) await sleep(RIVAL_WAIT_MS);
     else await rm(marker, { force: true });
     return false;
   }
@@ -79,7 +95,7 @@ async function takeOver(path: string, stale: string, text: string): Promise<bool
 /** The living owner of a home, if there is one. */
 export async function homeOwner(path: string): Promise<LockOwner | undefined> {
   const owner = parseOwner((await readText(path)) ?? '');
-  return owner !== undefined && (await isAlive(owner)) ? owner : undefined;
+  return owner !== undefined && (await isAlive(owner, path)) ? owner : undefined;
 }
 
 /** Creates a file with all of its content, or nothing: who finds it can read it. False when it exists. */
@@ -104,47 +120,5 @@ async function readText(path: string): Promise<string | undefined> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
-  }
-}
-
-/** Undefined for text that names nobody, such as a file that a crash of the machine left empty. */
-function parseOwner(text: string): LockOwner | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value !== 'object' || value === null) return undefined;
-    const { pid, started, command } = value as Record<string, unknown>;
-    if (typeof pid !== 'number' || !Number.isSafeInteger(pid) || pid <= 0) return undefined;
-    return {
-      pid,
-      started: typeof started === 'string' ? started : null,
-      command: typeof command === 'string' ? command : 'unknown',
-    };
-  } catch {
-    return undefined;
-  }
-}
-
-async function isAlive(owner: LockOwner): Promise<boolean> {
-  try {
-    process.kill(owner.pid, 0);
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
-  const started = await startTime(owner.pid);
-  if (owner.started === null || started === null) return true;
-  // A lock of an older version names no boot.
-  return owner.started.includes('@') ? owner.started === started : started.startsWith(`${owner.started}@`);
-}
-
-async function startTime(pid: number): Promise<string | null> {
-  try {
-    const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-    // Field 22 counted after the command name, which may itself hold spaces and parentheses (proc(5)).
-    const ticks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-    // Ticks count from the boot: after another one, the same process id may well have started at the same tick.
-    const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
-    return ticks === undefined ? null : `${ticks}@${boot.trim()}`;
-  } catch {
-    return null;
   }
 }

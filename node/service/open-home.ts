@@ -24,6 +24,8 @@ export interface OpenHome {
   readonly announce: readonly string[];
   readonly bootstrap: readonly string[];
   readonly sealPolicy: SealPolicy;
+  /** Aborted when another process has taken the home: what this one does from then on is at the other's cost. */
+  readonly lost: AbortSignal;
   close(): Promise<void>;
 }
 
@@ -88,6 +90,7 @@ export async function openHome(
       announce: config.announce,
       bootstrap: config.bootstrap,
       sealPolicy: config.seal ?? {},
+      lost: lock.lost,
       close: async () => {
         await community.close();
         await lock.release();

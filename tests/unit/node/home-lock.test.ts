@@ -1,11 +1,12 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { access, readFile, writeFile } from 'node:fs/promises';
+import { access, readFile, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { homeOwner, lockHome } from '../../../node/home/lock.ts';
-import { scratch } from './support.ts';
+import { LOCK_BEAT_MS, LOCK_STALE_MS } from '../../../node/home/lock-owner.ts';
+import { eventually, scratch } from './support.ts';
 
 const LOCK = fileURLToPath(new URL('../../../node/home/lock.ts', import.meta.url));
 
@@ -65,6 +66,40 @@ describe('the lock of a home', () => {
       expect(await homeOwner(path)).toMatchObject({ command: 'an older version' });
     },
   );
+
+  test.runIf(process.platform === 'linux')(
+    'counts in another container as held as long as it is touched, and no longer',
+    async () => {
+      const path = join(await scratch(), 'lock.json');
+      await writeFile(path, JSON.stringify({ pid: deadPid(), started: '1', place: 'elsewhere', command: 'far away' }));
+      const age = async (milliseconds: number) => {
+        const touched = new Date(Date.now() - milliseconds);
+        await utimes(path, touched, touched);
+      };
+      await age(LOCK_STALE_MS - 2_000);
+      expect(await homeOwner(path)).toMatchObject({ command: 'far away' });
+      await expect(lockHome(path, 'next')).rejects.toMatchObject({
+        code: 'HOME_LOCKED',
+        message: expect.stringContaining('of another container or machine'),
+      });
+      await age(LOCK_STALE_MS + 100);
+      expect(await homeOwner(path)).toBeUndefined();
+      await (await lockHome(path, 'next')).release();
+    },
+  );
+
+  test('is touched while it is held, and says when somebody else has taken it', async () => {
+    const directory = await scratch();
+    const [kept, taken] = [join(directory, 'kept.json'), join(directory, 'taken.json')];
+    const locks = [await lockHome(kept, 'kept'), await lockHome(taken, 'taken')] as const;
+    const long = new Date(Date.now() - 2 * LOCK_STALE_MS);
+    await utimes(kept, long, long);
+    await writeFile(taken, JSON.stringify({ pid: process.pid, started: null, command: 'another' }));
+    await eventually(() => expect(locks[1].lost.aborted).toBe(true), 2 * LOCK_BEAT_MS);
+    await eventually(async () => expect((await stat(kept)).mtimeMs).toBeGreaterThan(Date.now() - LOCK_STALE_MS));
+    expect(locks[0].lost.aborted).toBe(false);
+    await Promise.all(locks.map((lock) => lock.release()));
+  });
 
   test.each(['', '{"pid":', '[]', '{"pid":"12"}', '{"pid":-1}'])(
     'takes over a file that names nobody: %j',
