@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { PULL_POLL_MS } from '../../../node/checkpoint/agree.ts';
 import { filesToTake, weightsBytes } from '../../../node/checkpoint/files.ts';
 import { pullFromPeer, pullLocal } from '../../../node/checkpoint/pull.ts';
 import { SIDECAR_FILE } from '../../../node/checkpoint/sidecar.ts';
@@ -44,6 +45,21 @@ describe('a pull from a peer', () => {
     for (const name of await readdir(shore.exported)) {
       expect(Buffer.compare(await readFile(join(out, name)), await readFile(join(shore.exported, name))), name).toBe(0);
     }
+  });
+
+  test('dials a peer again that is lost in the middle of a sync, but not one that never answered', async () => {
+    const shore = await makeShore();
+    const { out, pull } = await puller(shore);
+    const peer = await startPeer(shore, { head: { checkpoint: null }, losesSyncs: [1, 2] });
+    const pulling = pull(peer);
+    await sleep(3 * PULL_POLL_MS);
+    peer.say({});
+    await pulling;
+    expect((await readdir(out)).sort()).toEqual(FILES);
+    await rm(out, { recursive: true });
+    await expect(pull(await startPeer(shore, { losesSyncs: [0] }))).rejects.toMatchObject({
+      code: 'NETWORK_UNREACHABLE',
+    });
   });
 
   test('leaves with the peer what the charter does not name', async () => {

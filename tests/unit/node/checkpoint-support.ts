@@ -126,6 +126,8 @@ export async function startPeer(
     head?: Said;
     /** What it holds, and the recipe that it makes of it. */
     held?: { readonly updates: readonly Update[]; readonly recipe: CID };
+    /** Loses its connections in the middle of the syncs with these numbers, from 0. */
+    losesSyncs?: readonly number[];
     /** Called for every block; false: the block is not there. */
     block?: (index: number) => Promise<boolean>;
   } = {},
@@ -146,8 +148,12 @@ export async function startPeer(
   const key = testKey(900);
   let counter = 0;
   let said: Said = options.head ?? {};
-  const head = () =>
-    encodeSignedHead(
+  let syncs = 0;
+  const head = () => {
+    if (options.losesSyncs?.includes(syncs++)) {
+      for (const connection of host.getConnections()) connection.abort(new Error('lost'));
+    }
+    return encodeSignedHead(
       signHead(
         {
           version: 1,
@@ -165,6 +171,7 @@ export async function startPeer(
         key,
       ),
     );
+  };
   const asked: string[] = [];
   const host = await createHost(
     {
