@@ -59,6 +59,8 @@ describe('payloads in a bundle', () => {
     const { taken, absent } = await fetched(server, [...ids.slice(0, 2), testId(99), ...ids.slice(2)]);
     expect(absent.map(String)).toEqual([testId(99).toString()]);
     expect(taken.map(({ id }) => id.toString())).toEqual(ids.map(String));
+    // A manifest may wait long for its record: it must not hold the answer that it came in.
+    for (const { bytes } of taken) expect(bytes.buffer.byteLength).toBe(bytes.length);
     expect(taken.map(({ content }) => content?.length ?? null)).toEqual([
       1,
       70_000,
